@@ -1,0 +1,57 @@
+# Every target installs what it needs. `make help` lists them.
+SHELL := /bin/bash
+UV_VERSION := 0.13.9
+PYTHON ?= python3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+STAMP := .venv/.installed
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help demo test check lock generate cluster cluster-down images clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(UV):
+	@$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+$(STAMP): $(UV) requirements.lock pyproject.toml runtime_image/pyproject.toml
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e runtime_image
+	@touch $@
+
+demo: $(STAMP) ## apply, serve, promote a good canary, roll back bad ones (--keep: make demo ARGS=--keep)
+	@$(BIN)/python -m examples.demo $(ARGS)
+
+test: $(STAMP) ## all tests, or some: make test ARGS='tests/unit -k analysis'
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, types, import contracts and generated files, in seconds
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m serinus.api.crd --check
+
+generate: $(STAMP) ## write the generated files again (CRD)
+	@$(BIN)/python -m serinus.api.crd
+
+lock: $(UV) ## resolve the dependencies again
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml runtime_image/pyproject.toml -o requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o operator/requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock runtime_image/pyproject.toml -o runtime_image/requirements.lock
+
+cluster: $(STAMP) ## bring up the test cluster and print its kubeconfig
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: $(STAMP) ## take the test cluster down
+	@$(BIN)/python -m tests.cluster down
+
+images: $(STAMP) ## build the server's and the operator's images
+	@$(BIN)/python -m tests.cluster images
+
+clean: ## remove the virtual environment and caches inside the checkout
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

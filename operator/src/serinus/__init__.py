@@ -1,0 +1,1 @@
+"""The Serinus operator: inference deployments with canary rollouts, as one Kubernetes resource."""

@@ -1,0 +1,1 @@
+"""The Serinus inference server: ONNX models over the Open Inference Protocol."""
