@@ -1,0 +1,1 @@
+"""The InferenceService API: its types, and the CustomResourceDefinition made from them."""

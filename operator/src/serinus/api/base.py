@@ -1,0 +1,47 @@
+"""What the API's models have in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from serinus.api import units
+
+
+class SpecModel(BaseModel):
+    """A part of the spec: camelCase on the wire, immutable, and closed to fields it does not know."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class StatusModel(BaseModel):
+    """A part of the status: written by the operator only, so fields of a newer operator are let pass."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON form that the API server stores: camelCase, without fields that are unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def cel_rule(rule: str, message: str, **more: str) -> dict[str, str]:
+    """One entry of `x-kubernetes-validations`; `more` takes messageExpression, reason and fieldPath."""
+    return {"rule": rule, "message": message, **more}
+
+
+Duration = Annotated[str, Field(pattern=units.DURATION_PATTERN, max_length=16)]
+"""A span of time such as 250ms, 30s or 1h30m."""
+
+Percentage = Annotated[str, Field(pattern=units.PERCENTAGE_PATTERN, max_length=8)]
+"""A share such as 1% or 0.5%."""
+
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=units.QUANTITY_PATTERN,
+        max_length=20,
+        coerce_numbers_to_str=True,
+        json_schema_extra={"x-kubernetes-int-or-string": True},
+    ),
+]
+"""A Kubernetes quantity such as 500m, 2 or 1Gi."""

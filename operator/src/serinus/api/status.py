@@ -1,0 +1,197 @@
+"""The InferenceService status: what the operator knows, and the state that a rollout resumes from."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from serinus.api.base import StatusModel
+from serinus.api.v1beta1 import Canary
+
+
+class Phase(StrEnum):
+    """Where a service stands between its stable revision and a new one."""
+
+    INITIALIZING = "Initializing"
+    STABLE = "Stable"
+    CANARY_STARTING = "CanaryStarting"
+    PROGRESSING = "Progressing"
+    PROMOTING = "Promoting"
+    PAUSED = "Paused"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+
+
+class Stage(StrEnum):
+    """What a phase is at: SCALING and ANALYZING within a step, the rest within a promotion."""
+
+    SCALING = "Scaling"
+    ANALYZING = "Analyzing"
+    SCALE_UP = "ScaleUp"
+    SHIFT_TRAFFIC = "ShiftTraffic"
+    BAKE = "Bake"
+
+
+class Verdict(StrEnum):
+    """What the analysis says of the new revision so far."""
+
+    PASS = "Pass"  # noqa: S105
+    FAIL = "Fail"
+    INCONCLUSIVE = "Inconclusive"
+    NO_DATA = "NoData"
+
+
+class RevisionStatus(StatusModel):
+    """A revision that is deployed."""
+
+    revision: str = Field(max_length=63, description="Hash of what the pods run.")
+    version: str = Field(max_length=63, description="The model's version.")
+    replicas: int = Field(default=0, description="Pods wanted.")
+    ready_replicas: int = Field(default=0, description="Pods that are ready to serve.")
+
+
+class Weight(StatusModel):
+    """The new revision's share of the requests, in percent."""
+
+    desired: int = Field(default=0, description="What the step asks for.")
+    applied: int = Field(default=0, description="What the ready pods make of it.")
+    measured: int | None = Field(
+        default=None, description="The share of the requests seen in the last interval."
+    )
+
+
+class FailedRevision(StatusModel):
+    """A revision that was rolled back, and is not tried again until its spec changes or a retry is asked for."""
+
+    revision: str = Field(max_length=63, description="Hash of what the pods ran.")
+    version: str = Field(max_length=63, description="The model's version.")
+    reason: str = Field(max_length=64, description="Why it was rolled back, in one word.")
+    message: str = Field(max_length=2048, description="Why it was rolled back, and what to do.")
+    at: datetime = Field(description="When it was rolled back.")
+
+
+class Rollout(StatusModel):
+    """The state of the rollout. It is written before the world is made to match it."""
+
+    phase: Phase = Field(default=Phase.INITIALIZING, description="Where the service stands.")
+    stage: Stage | None = Field(default=None, description="What the phase is at.")
+    reason: str = Field(default="", max_length=64, description="Why the phase is what it is, in one word.")
+    message: str = Field(
+        default="", max_length=2048, description="Why the phase is what it is, in a sentence."
+    )
+    step_index: int = Field(default=0, description="The step of canary.steps, counted from 0.")
+    weight: Weight = Field(default=Weight(), description="The new revision's share of the requests.")
+    baseline_replicas: int = Field(
+        default=0, description="Pods of the stable revision when the rollout began; it keeps at least these."
+    )
+    policy: Canary | None = Field(
+        default=None,
+        description="The canary policy that this rollout began with. It stays in force until the rollout is over.",
+    )
+    started_at: datetime | None = Field(default=None, description="When the rollout began.")
+    deadline: datetime | None = Field(default=None, description="When it is rolled back if it is not over.")
+    stage_started_at: datetime | None = Field(default=None, description="When the stage began.")
+    paused_from: Phase | None = Field(
+        default=None, description="The phase that a paused rollout goes on with."
+    )
+    metrics_missing_since: datetime | None = Field(
+        default=None, description="Since when the metrics could not be read."
+    )
+    failed_revisions: tuple[FailedRevision, ...] = Field(
+        default=(), max_length=10, description="Revisions that were rolled back, newest last."
+    )
+    last_command: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Id of the last command of the annotation serinus.dev/command.",
+    )
+
+
+class ArmCounts(StatusModel):
+    """Requests of one revision that a check has looked at since the rollout began."""
+
+    requests: int = Field(default=0, description="Requests counted.")
+    bad: int = Field(default=0, description="Those of them that were bad.")
+
+
+class CheckStatus(StatusModel):
+    """The evidence of one check, gathered since the rollout began."""
+
+    check: Literal["errors", "latency"] = Field(
+        description="What counts as bad: failed, or slower than the threshold."
+    )
+    threshold: str = Field(max_length=64, description="The limit in words, such as 'P95 <= 250ms'.")
+    canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
+    baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision beside it.")
+    bad_ticks: int = Field(default=0, description="Looks at which the new revision was over the limit.")
+    relative_log_e: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Log e-value against the stable revision for each alternative ratio.",
+    )
+    absolute_log_e: tuple[str, ...] = Field(
+        default=(), max_length=16, description="Log e-value against the limit for each alternative rate."
+    )
+    baseline_absolute_log_e: tuple[str, ...] = Field(
+        default=(), max_length=16, description="The same of the stable revision: does it break the limit too?"
+    )
+    verdict: Verdict = Field(default=Verdict.NO_DATA, description="What this check says so far.")
+    message: str = Field(default="", max_length=512, description="The evidence in a sentence.")
+
+
+class AnalysisStatus(StatusModel):
+    """The analysis of the running or last rollout."""
+
+    verdict: Verdict = Field(default=Verdict.NO_DATA, description="The verdict over all checks.")
+    message: str = Field(default="", max_length=2048, description="The verdict in a sentence.")
+    ticks: int = Field(default=0, description="Looks taken since the rollout began.")
+    step_ticks: int = Field(default=0, description="Looks taken in this step.")
+    step_requests: int = Field(default=0, description="Requests of the new revision seen in this step.")
+    last_tick_at: datetime | None = Field(default=None, description="Up to when requests are counted.")
+    canary_latency: str | None = Field(
+        default=None,
+        max_length=16,
+        description="The new revision's latency at the percentile, in the last look.",
+    )
+    baseline_latency: str | None = Field(
+        default=None,
+        max_length=16,
+        description="The stable revision's latency at the percentile, in the last look.",
+    )
+    checks: tuple[CheckStatus, ...] = Field(
+        default=(), max_length=8, description="The evidence of each check."
+    )
+
+
+class Condition(StatusModel):
+    """A Kubernetes condition."""
+
+    type: str = Field(max_length=64, description="What the condition is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(max_length=128, pattern="^[A-Za-z][A-Za-z0-9]*$", description="Why, in one word.")
+    message: str = Field(default="", max_length=4096, description="Why, and what to do.")
+    last_transition_time: datetime = Field(description="When the status last changed.")
+    observed_generation: int = Field(default=0, description="The generation of the spec that it speaks of.")
+
+
+class InferenceServiceStatus(StatusModel):
+    """The observed state of an inference service."""
+
+    observed_generation: int = Field(
+        default=-1, description="The generation of the spec that the status speaks of."
+    )
+    stable: RevisionStatus | None = Field(default=None, description="The revision that serves.")
+    canary: RevisionStatus | None = Field(default=None, description="The revision that is being rolled out.")
+    replicas: str = Field(default="", max_length=32, description="Ready and wanted pods of all revisions.")
+    url: str = Field(default="", max_length=253, description="Where the service answers inside the cluster.")
+    rollout: Rollout = Field(default=Rollout(), description="The state of the rollout.")
+    analysis: AnalysisStatus | None = Field(
+        default=None, description="The analysis of the running or last rollout."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Ready, RolloutHealthy, MetricsAvailable; Reconciling and Stalled only while they hold.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )

@@ -1,0 +1,378 @@
+"""The InferenceService spec, version v1beta1: what its users declare."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from serinus.api import units
+from serinus.api.base import Duration, Percentage, Quantity, SpecModel, cel_rule
+from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
+
+GROUP: Final = "serinus.dev"
+VERSION: Final = "v1beta1"
+PLURAL: Final = "inferenceservices"
+KIND: Final = "InferenceService"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+NAME_PATTERN: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NAME_MAX_LENGTH: Final = 52
+"""Leaves room for `-<revision>` within the 63 characters of a label value."""
+
+MOVING_VERSIONS: Final = ("latest", "newest", "current", "head", "main", "master", "stable", "production")
+"""Names that point at something else tomorrow, and so are not versions."""
+
+_BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCKET_BOUNDS_SECONDS) + "]"
+
+
+class Credentials(SpecModel):
+    """Where the fetching container takes its credentials from."""
+
+    secret_name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        description="Name of a Secret in the same namespace. Its keys become environment variables of the "
+        "container that fetches the model (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, "
+        "AWS_ENDPOINT_URL). The operator never reads it.",
+    )
+
+
+class Model(SpecModel):
+    """Which model, and exactly which version of it."""
+
+    model_config = SpecModel.model_config | {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                cel_rule(
+                    "self.uri.matches('^(s3|https)://[^/@\\\\s]+/[^\\\\s]+$')",
+                    "model.uri must be s3://bucket/path or https://host/path, without spaces or credentials",
+                    fieldPath=".uri",
+                ),
+                cel_rule(
+                    f"!(self.version.lowerAscii() in {list(MOVING_VERSIONS)})",
+                    "model.version must name one version for good, such as 7 or 2026-11-24; a name like latest "
+                    "moves, and could be neither tested nor rolled back to",
+                    fieldPath=".version",
+                ),
+            ]
+        }
+    }
+
+    uri: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="Where the ONNX model lies: s3://bucket/path/model.onnx or https://host/path/model.onnx. "
+        "A path that ends in / is a folder and is fetched whole.",
+    )
+    version: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$",
+        description="The model's version, as clients and metrics see it. A changed version is a new revision, "
+        "which goes through the canary. Names that move, such as latest, are refused.",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        max_length=64,
+        description="SHA-256 of the model file, in lower-case hexadecimal. A file with another digest is not served.",
+    )
+    credentials: Credentials | None = Field(
+        default=None, description="Credentials for fetching the model. Leave out for public models."
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _uri_has_a_known_scheme(cls, uri: str) -> str:
+        if not re.match(r"^(s3|https)://[^/@\s]+/[^\s]+$", uri):
+            raise ValueError("must be s3://bucket/path or https://host/path, without spaces or credentials")
+        return uri
+
+    @field_validator("version")
+    @classmethod
+    def _version_does_not_move(cls, version: str) -> str:
+        if version.lower() in MOVING_VERSIONS:
+            raise ValueError(
+                "must name one version for good, such as 7 or 2026-11-24; a name like latest moves"
+            )
+        return version
+
+
+class ResourceAmounts(SpecModel):
+    """Amounts of the resources that a server container uses."""
+
+    cpu: Quantity | None = Field(default=None, description="CPU in cores: 500m is half a core.")
+    memory: Quantity | None = Field(default=None, description="Memory in bytes: 512Mi, 1Gi.")
+
+
+class Resources(SpecModel):
+    """Compute resources of each server container, with the meaning they have in a pod."""
+
+    model_config = SpecModel.model_config | {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                cel_rule(
+                    f"!has(self.requests.{name}) || !has(self.limits.{name}) || "
+                    f"quantity(string(self.requests.{name})).compareTo(quantity(string(self.limits.{name}))) <= 0",
+                    f"resources.requests.{name} must not be more than resources.limits.{name}",
+                )
+                for name in ("cpu", "memory")
+            ]
+        }
+    }
+
+    requests: ResourceAmounts = Field(
+        default=ResourceAmounts(cpu="100m", memory="128Mi"),
+        description="What the scheduler sets aside for a pod.",
+    )
+    limits: ResourceAmounts = Field(
+        default=ResourceAmounts(cpu="1", memory="512Mi"),
+        description="What a pod may use at most. The server runs one thread for each core of its CPU limit.",
+    )
+
+    @model_validator(mode="after")
+    def _requests_are_within_limits(self) -> Self:
+        for name in ("cpu", "memory"):
+            request, limit = getattr(self.requests, name), getattr(self.limits, name)
+            if request and limit and units.parse_quantity(request) > units.parse_quantity(limit):
+                raise ValueError(f"requests.{name} must not be more than limits.{name}")
+        return self
+
+
+class AutoscalingTargets(SpecModel):
+    """What the autoscaler holds the pods at."""
+
+    cpu_utilization_percent: int = Field(
+        default=70, ge=1, le=100, description="Average CPU use of the pods, in percent of their CPU request."
+    )
+
+
+class Autoscaling(SpecModel):
+    """How many pods serve the model."""
+
+    model_config = SpecModel.model_config | {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                cel_rule(
+                    "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+                    "autoscaling.minReplicas must not be more than autoscaling.maxReplicas",
+                    fieldPath=".minReplicas",
+                )
+            ]
+        }
+    }
+
+    min_replicas: int = Field(default=1, ge=1, le=1000, description="The fewest pods of the stable revision.")
+    max_replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="The most pods of the stable revision. Left out, or equal to minReplicas: a fixed number of "
+        "pods and no autoscaler.",
+    )
+    targets: AutoscalingTargets = Field(
+        default=AutoscalingTargets(), description="When the autoscaler adds or removes pods."
+    )
+
+    @model_validator(mode="after")
+    def _minimum_is_within_maximum(self) -> Self:
+        if self.max_replicas is not None and self.min_replicas > self.max_replicas:
+            raise ValueError("minReplicas must not be more than maxReplicas")
+        return self
+
+
+class CanaryStep(SpecModel):
+    """A stage of a rollout: so much of the traffic, for at least so long."""
+
+    weight_percent: int = Field(
+        ge=1, le=100, description="Share of the requests that the new revision gets, in percent."
+    )
+    duration: Duration = Field(
+        description="How long the step lasts at least, from when its weight is in effect."
+    )
+
+
+class LatencyCheck(SpecModel):
+    """How slow the new revision may be."""
+
+    percentile: int = Field(
+        default=95,
+        ge=50,
+        le=99,
+        description="Which percentile of the request duration is held to the threshold.",
+    )
+    threshold: Duration = Field(
+        description="The longest duration allowed at that percentile. One of the server's histogram bounds, such "
+        "as 10ms, 25ms, 50ms, 100ms, 250ms, 500ms or 1s, so that slower requests are counted exactly.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel_rule(
+                    f"!self.matches('{units.DURATION_PATTERN}') || "
+                    f"{_BOUNDS_CEL}.exists(bound, bound == duration(self))",
+                    "latency.threshold must be one of the server's histogram bounds, from 100us to 30s",
+                    messageExpression=(
+                        "'latency.threshold ' + self + ' is not one of the server\\'s histogram bounds; the nearest "
+                        f"are ' + string({_BOUNDS_CEL}.filter(bound, bound < duration(self)).max()) + ' and ' + "
+                        f"string({_BOUNDS_CEL}.filter(bound, bound > duration(self)).min())"
+                    ),
+                )
+            ]
+        },
+    )
+
+    @field_validator("threshold")
+    @classmethod
+    def _threshold_is_a_bucket_bound(cls, threshold: str) -> str:
+        duration = units.parse_duration(threshold)
+        if not is_bucket_bound(duration):
+            nearest = [
+                units.format_duration(bound) for bound in nearest_bounds(duration) if bound is not None
+            ]
+            raise ValueError(
+                f"{threshold} is not one of the server's histogram bounds; the nearest: {' and '.join(nearest)}"
+            )
+        return threshold
+
+
+class ErrorsCheck(SpecModel):
+    """How many requests of the new revision may fail."""
+
+    threshold: Percentage = Field(
+        default="1%",
+        description="The largest share of requests allowed to fail (status 5xx and timeouts), such as 1% or 0.5%.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel_rule(
+                    "!self.matches('^(0+([.]0+)?|100)%$')",
+                    "errors.threshold must be more than 0% and less than 100%",
+                )
+            ]
+        },
+    )
+
+    @field_validator("threshold")
+    @classmethod
+    def _threshold_is_a_real_limit(cls, threshold: str) -> str:
+        if not 0 < units.parse_percentage(threshold) < 1:
+            raise ValueError("must be more than 0% and less than 100%")
+        return threshold
+
+
+class BaselineComparison(SpecModel):
+    """How the new revision is compared with the stable one, which serves beside it."""
+
+    tolerance: str = Field(
+        default="1.5",
+        pattern=units.DECIMAL_PATTERN,
+        max_length=7,
+        description="How many times as many bad requests as the stable revision are tolerated; at least 1.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel_rule("self.matches('^0*[1-9]')", "baseline.tolerance must be at least 1, such as 1.5")
+            ]
+        },
+    )
+
+    @field_validator("tolerance")
+    @classmethod
+    def _tolerance_is_at_least_one(cls, tolerance: str) -> str:
+        if float(tolerance) < 1:
+            raise ValueError("must be at least 1, such as 1.5")
+        return tolerance
+
+
+class Analysis(SpecModel):
+    """How the new revision is judged while it serves part of the traffic."""
+
+    interval: Duration = Field(
+        default="30s",
+        description="How often the metrics are looked at. Looking more often makes no verdict less safe.",
+    )
+    latency: LatencyCheck | None = Field(
+        default=None,
+        description="The latency that the new revision is held to. Left out: latency is not judged.",
+    )
+    errors: ErrorsCheck = Field(
+        default=ErrorsCheck(), description="The errors that the new revision is held to."
+    )
+    baseline: BaselineComparison = Field(
+        default=BaselineComparison(), description="The comparison with the stable revision."
+    )
+    min_requests: int = Field(
+        default=100,
+        ge=1,
+        le=10_000_000,
+        description="How many requests of the new revision a step has to see to pass.",
+    )
+    on_insufficient_traffic: Literal["Pause", "Promote", "Rollback"] = Field(
+        default="Pause",
+        description="What to do when a step is over its duration five times and has still seen too few requests.",
+    )
+
+
+_DEFAULT_STEPS: Final = (
+    CanaryStep(weight_percent=5, duration="2m"),
+    CanaryStep(weight_percent=25, duration="5m"),
+    CanaryStep(weight_percent=50, duration="5m"),
+)
+
+
+class Canary(SpecModel):
+    """How a new revision takes over from the stable one."""
+
+    model_config = SpecModel.model_config | {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                cel_rule(
+                    "self.steps.map(step, step.weightPercent).isSorted()",
+                    "canary.steps must not fall in weight: each weightPercent is at least the one before it",
+                    fieldPath=".steps",
+                ),
+                cel_rule(
+                    "duration(self.deadline) > self.steps.map(step, duration(step.duration)).sum()",
+                    "canary.deadline must be longer than all steps together",
+                    fieldPath=".deadline",
+                ),
+            ]
+        }
+    }
+
+    steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=20)] = Field(
+        default=_DEFAULT_STEPS,
+        description="The stages of a rollout, in order. After the last one the revision is promoted.",
+    )
+    analysis: Analysis = Field(default=Analysis(), description="How the new revision is judged.")
+    promotion: Literal["Automatic", "Manual"] = Field(
+        default="Automatic",
+        description="Manual waits after the last step until the annotation serinus.dev/command says promote.",
+    )
+    deadline: Duration = Field(
+        default="1h", description="How long a rollout may take; one that takes longer is rolled back."
+    )
+
+    @model_validator(mode="after")
+    def _weights_do_not_fall(self) -> Self:
+        weights = [step.weight_percent for step in self.steps]
+        if weights != sorted(weights):
+            raise ValueError(
+                "steps must not fall in weight: each weightPercent is at least the one before it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _deadline_leaves_time_for_the_steps(self) -> Self:
+        together = sum((units.parse_duration(step.duration) for step in self.steps), timedelta())
+        if units.parse_duration(self.deadline) <= together:
+            raise ValueError("deadline must be longer than all steps together")
+        return self
+
+
+class InferenceServiceSpec(SpecModel):
+    """The desired state of an inference service."""
+
+    model: Model = Field(description="The model that is served.")
+    resources: Resources = Field(default=Resources(), description="Compute resources of each pod.")
+    autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many pods serve the model.")
+    canary: Canary = Field(default=Canary(), description="How a new revision takes over from the stable one.")

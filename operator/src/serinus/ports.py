@@ -1,0 +1,63 @@
+"""What the reconciler needs of the outside world, as protocols that the adapters implement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+Manifest = dict[str, Any]
+"""A Kubernetes object in its JSON form."""
+
+
+class MetricsUnavailableError(Exception):
+    """The metrics cannot be trusted now: Prometheus erred or timed out, or ready pods are not scraped."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsQuery:
+    """One look at the metrics of a service's revisions."""
+
+    namespace: str
+    service: str
+    ready_pods: Mapping[str, int]
+    """Ready pods of each revision that must be scraped; keys are the revisions asked for."""
+    since: datetime | None
+    """End of the look before; None at the first look."""
+    now: datetime
+    interval: timedelta
+    """The window at the first look; never less than four scrapes."""
+    latency_threshold_seconds: float | None
+    percentile: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSample:
+    """Requests of one revision within a window."""
+
+    requests: int
+    errors: int
+    timed: int
+    """Requests that succeeded, and so have a duration."""
+    slow: int
+    """Those of them over the latency threshold."""
+    latency_seconds: float | None
+    """Duration at the percentile; None without requests. To show, not to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSample:
+    """What one look saw. Windows of successive looks do not overlap."""
+
+    until: datetime
+    revisions: Mapping[str, RevisionSample]
+
+
+class Metrics(Protocol):
+    """Where request counts come from."""
+
+    def sample(self, query: MetricsQuery) -> MetricsSample | None:
+        """Count the requests since the last look; None while the window would be under four scrapes.
+
+        Raises MetricsUnavailableError when the counts cannot be trusted.
+        """
+        ...
