@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from serinus.api import units
@@ -24,9 +24,14 @@ class StatusModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def cel_rule(rule: str, message: str, **more: str) -> dict[str, str]:
-    """One entry of `x-kubernetes-validations`; `more` takes messageExpression, reason and fieldPath."""
+def cel_rule(rule: str, message: str, **more: str) -> dict[str, JsonValue]:
+    """One CEL rule of the CRD; `more` takes messageExpression, reason and fieldPath."""
     return {"rule": rule, "message": message, **more}
+
+
+def cel_rules(*rules: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The addition to a JSON schema that makes the API server check `rules`."""
+    return {"x-kubernetes-validations": list[JsonValue](rules)}
 
 
 Duration = Annotated[str, Field(pattern=units.DURATION_PATTERN, max_length=16)]

@@ -56,9 +56,7 @@ class Weight(StatusModel):
 
     desired: int = Field(default=0, description="What the step asks for.")
     applied: int = Field(default=0, description="What the ready pods make of it.")
-    measured: int | None = Field(
-        default=None, description="The share of the requests seen in the last interval."
-    )
+    measured: int | None = Field(default=None, description="The share of the requests seen in the last interval.")
 
 
 class FailedRevision(StatusModel):
@@ -77,9 +75,7 @@ class Rollout(StatusModel):
     phase: Phase = Field(default=Phase.INITIALIZING, description="Where the service stands.")
     stage: Stage | None = Field(default=None, description="What the phase is at.")
     reason: str = Field(default="", max_length=64, description="Why the phase is what it is, in one word.")
-    message: str = Field(
-        default="", max_length=2048, description="Why the phase is what it is, in a sentence."
-    )
+    message: str = Field(default="", max_length=2048, description="Why the phase is what it is, in a sentence.")
     step_index: int = Field(default=0, description="The step of canary.steps, counted from 0.")
     weight: Weight = Field(default=Weight(), description="The new revision's share of the requests.")
     baseline_replicas: int = Field(
@@ -92,9 +88,7 @@ class Rollout(StatusModel):
     started_at: datetime | None = Field(default=None, description="When the rollout began.")
     deadline: datetime | None = Field(default=None, description="When it is rolled back if it is not over.")
     stage_started_at: datetime | None = Field(default=None, description="When the stage began.")
-    paused_from: Phase | None = Field(
-        default=None, description="The phase that a paused rollout goes on with."
-    )
+    paused_from: Phase | None = Field(default=None, description="The phase that a paused rollout goes on with.")
     metrics_missing_since: datetime | None = Field(
         default=None, description="Since when the metrics could not be read."
     )
@@ -118,9 +112,7 @@ class ArmCounts(StatusModel):
 class CheckStatus(StatusModel):
     """The evidence of one check, gathered since the rollout began."""
 
-    check: Literal["errors", "latency"] = Field(
-        description="What counts as bad: failed, or slower than the threshold."
-    )
+    check: Literal["errors", "latency"] = Field(description="What counts as bad: failed, or slower than the threshold.")
     threshold: str = Field(max_length=64, description="The limit in words, such as 'P95 <= 250ms'.")
     canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
     baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision beside it.")
@@ -159,9 +151,7 @@ class AnalysisStatus(StatusModel):
         max_length=16,
         description="The stable revision's latency at the percentile, in the last look.",
     )
-    checks: tuple[CheckStatus, ...] = Field(
-        default=(), max_length=8, description="The evidence of each check."
-    )
+    checks: tuple[CheckStatus, ...] = Field(default=(), max_length=8, description="The evidence of each check.")
 
 
 class Condition(StatusModel):
@@ -178,17 +168,13 @@ class Condition(StatusModel):
 class InferenceServiceStatus(StatusModel):
     """The observed state of an inference service."""
 
-    observed_generation: int = Field(
-        default=-1, description="The generation of the spec that the status speaks of."
-    )
+    observed_generation: int = Field(default=-1, description="The generation of the spec that the status speaks of.")
     stable: RevisionStatus | None = Field(default=None, description="The revision that serves.")
     canary: RevisionStatus | None = Field(default=None, description="The revision that is being rolled out.")
     replicas: str = Field(default="", max_length=32, description="Ready and wanted pods of all revisions.")
     url: str = Field(default="", max_length=253, description="Where the service answers inside the cluster.")
     rollout: Rollout = Field(default=Rollout(), description="The state of the rollout.")
-    analysis: AnalysisStatus | None = Field(
-        default=None, description="The analysis of the running or last rollout."
-    )
+    analysis: AnalysisStatus | None = Field(default=None, description="The analysis of the running or last rollout.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,

@@ -4,10 +4,10 @@ import re
 from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from serinus.api import units
-from serinus.api.base import Duration, Percentage, Quantity, SpecModel, cel_rule
+from serinus.api.base import Duration, Percentage, Quantity, SpecModel, cel_rule, cel_rules
 from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
 
 GROUP: Final = "serinus.dev"
@@ -42,23 +42,21 @@ class Credentials(SpecModel):
 class Model(SpecModel):
     """Which model, and exactly which version of it."""
 
-    model_config = SpecModel.model_config | {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                cel_rule(
-                    "self.uri.matches('^(s3|https)://[^/@\\\\s]+/[^\\\\s]+$')",
-                    "model.uri must be s3://bucket/path or https://host/path, without spaces or credentials",
-                    fieldPath=".uri",
-                ),
-                cel_rule(
-                    f"!(self.version.lowerAscii() in {list(MOVING_VERSIONS)})",
-                    "model.version must name one version for good, such as 7 or 2026-11-24; a name like latest "
-                    "moves, and could be neither tested nor rolled back to",
-                    fieldPath=".version",
-                ),
-            ]
-        }
-    }
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "self.uri.matches('^(s3|https)://[^/@\\\\s]+/[^\\\\s]+$')",
+                "model.uri must be s3://bucket/path or https://host/path, without spaces or credentials",
+                fieldPath=".uri",
+            ),
+            cel_rule(
+                f"!(self.version.lowerAscii() in {list(MOVING_VERSIONS)})",
+                "model.version must name one version for good, such as 7 or 2026-11-24; a name like latest "
+                "moves, and could be neither tested nor rolled back to",
+                fieldPath=".version",
+            ),
+        )
+    )
 
     uri: str = Field(
         min_length=1,
@@ -94,9 +92,7 @@ class Model(SpecModel):
     @classmethod
     def _version_does_not_move(cls, version: str) -> str:
         if version.lower() in MOVING_VERSIONS:
-            raise ValueError(
-                "must name one version for good, such as 7 or 2026-11-24; a name like latest moves"
-            )
+            raise ValueError("must name one version for good, such as 7 or 2026-11-24; a name like latest moves")
         return version
 
 
@@ -110,18 +106,18 @@ class ResourceAmounts(SpecModel):
 class Resources(SpecModel):
     """Compute resources of each server container, with the meaning they have in a pod."""
 
-    model_config = SpecModel.model_config | {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            *(
                 cel_rule(
                     f"!has(self.requests.{name}) || !has(self.limits.{name}) || "
                     f"quantity(string(self.requests.{name})).compareTo(quantity(string(self.limits.{name}))) <= 0",
                     f"resources.requests.{name} must not be more than resources.limits.{name}",
                 )
                 for name in ("cpu", "memory")
-            ]
-        }
-    }
+            )
+        )
+    )
 
     requests: ResourceAmounts = Field(
         default=ResourceAmounts(cpu="100m", memory="128Mi"),
@@ -152,17 +148,15 @@ class AutoscalingTargets(SpecModel):
 class Autoscaling(SpecModel):
     """How many pods serve the model."""
 
-    model_config = SpecModel.model_config | {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                cel_rule(
-                    "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
-                    "autoscaling.minReplicas must not be more than autoscaling.maxReplicas",
-                    fieldPath=".minReplicas",
-                )
-            ]
-        }
-    }
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+                "autoscaling.minReplicas must not be more than autoscaling.maxReplicas",
+                fieldPath=".minReplicas",
+            )
+        )
+    )
 
     min_replicas: int = Field(default=1, ge=1, le=1000, description="The fewest pods of the stable revision.")
     max_replicas: int | None = Field(
@@ -189,9 +183,7 @@ class CanaryStep(SpecModel):
     weight_percent: int = Field(
         ge=1, le=100, description="Share of the requests that the new revision gets, in percent."
     )
-    duration: Duration = Field(
-        description="How long the step lasts at least, from when its weight is in effect."
-    )
+    duration: Duration = Field(description="How long the step lasts at least, from when its weight is in effect.")
 
 
 class LatencyCheck(SpecModel):
@@ -206,20 +198,17 @@ class LatencyCheck(SpecModel):
     threshold: Duration = Field(
         description="The longest duration allowed at that percentile. One of the server's histogram bounds, such "
         "as 10ms, 25ms, 50ms, 100ms, 250ms, 500ms or 1s, so that slower requests are counted exactly.",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel_rule(
-                    f"!self.matches('{units.DURATION_PATTERN}') || "
-                    f"{_BOUNDS_CEL}.exists(bound, bound == duration(self))",
-                    "latency.threshold must be one of the server's histogram bounds, from 100us to 30s",
-                    messageExpression=(
-                        "'latency.threshold ' + self + ' is not one of the server\\'s histogram bounds; the nearest "
-                        f"are ' + string({_BOUNDS_CEL}.filter(bound, bound < duration(self)).max()) + ' and ' + "
-                        f"string({_BOUNDS_CEL}.filter(bound, bound > duration(self)).min())"
-                    ),
-                )
-            ]
-        },
+        json_schema_extra=cel_rules(
+            cel_rule(
+                f"!self.matches('{units.DURATION_PATTERN}') || {_BOUNDS_CEL}.exists(bound, bound == duration(self))",
+                "latency.threshold must be one of the server's histogram bounds, from 100us to 30s",
+                messageExpression=(
+                    "'latency.threshold ' + self + ' is not one of the server\\'s histogram bounds; the nearest "
+                    f"are ' + string({_BOUNDS_CEL}.filter(bound, bound < duration(self)).max()) + ' and ' + "
+                    f"string({_BOUNDS_CEL}.filter(bound, bound > duration(self)).min())"
+                ),
+            )
+        ),
     )
 
     @field_validator("threshold")
@@ -227,9 +216,7 @@ class LatencyCheck(SpecModel):
     def _threshold_is_a_bucket_bound(cls, threshold: str) -> str:
         duration = units.parse_duration(threshold)
         if not is_bucket_bound(duration):
-            nearest = [
-                units.format_duration(bound) for bound in nearest_bounds(duration) if bound is not None
-            ]
+            nearest = [units.format_duration(bound) for bound in nearest_bounds(duration) if bound is not None]
             raise ValueError(
                 f"{threshold} is not one of the server's histogram bounds; the nearest: {' and '.join(nearest)}"
             )
@@ -242,14 +229,12 @@ class ErrorsCheck(SpecModel):
     threshold: Percentage = Field(
         default="1%",
         description="The largest share of requests allowed to fail (status 5xx and timeouts), such as 1% or 0.5%.",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel_rule(
-                    "!self.matches('^(0+([.]0+)?|100)%$')",
-                    "errors.threshold must be more than 0% and less than 100%",
-                )
-            ]
-        },
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "!self.matches('^(0+([.]0+)?|100)%$')",
+                "errors.threshold must be more than 0% and less than 100%",
+            )
+        ),
     )
 
     @field_validator("threshold")
@@ -268,11 +253,9 @@ class BaselineComparison(SpecModel):
         pattern=units.DECIMAL_PATTERN,
         max_length=7,
         description="How many times as many bad requests as the stable revision are tolerated; at least 1.",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel_rule("self.matches('^0*[1-9]')", "baseline.tolerance must be at least 1, such as 1.5")
-            ]
-        },
+        json_schema_extra=cel_rules(
+            cel_rule("self.matches('^0*[1-9]')", "baseline.tolerance must be at least 1, such as 1.5")
+        ),
     )
 
     @field_validator("tolerance")
@@ -294,9 +277,7 @@ class Analysis(SpecModel):
         default=None,
         description="The latency that the new revision is held to. Left out: latency is not judged.",
     )
-    errors: ErrorsCheck = Field(
-        default=ErrorsCheck(), description="The errors that the new revision is held to."
-    )
+    errors: ErrorsCheck = Field(default=ErrorsCheck(), description="The errors that the new revision is held to.")
     baseline: BaselineComparison = Field(
         default=BaselineComparison(), description="The comparison with the stable revision."
     )
@@ -322,22 +303,20 @@ _DEFAULT_STEPS: Final = (
 class Canary(SpecModel):
     """How a new revision takes over from the stable one."""
 
-    model_config = SpecModel.model_config | {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                cel_rule(
-                    "self.steps.map(step, step.weightPercent).isSorted()",
-                    "canary.steps must not fall in weight: each weightPercent is at least the one before it",
-                    fieldPath=".steps",
-                ),
-                cel_rule(
-                    "duration(self.deadline) > self.steps.map(step, duration(step.duration)).sum()",
-                    "canary.deadline must be longer than all steps together",
-                    fieldPath=".deadline",
-                ),
-            ]
-        }
-    }
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "self.steps.map(step, step.weightPercent).isSorted()",
+                "canary.steps must not fall in weight: each weightPercent is at least the one before it",
+                fieldPath=".steps",
+            ),
+            cel_rule(
+                "duration(self.deadline) > self.steps.map(step, duration(step.duration)).sum()",
+                "canary.deadline must be longer than all steps together",
+                fieldPath=".deadline",
+            ),
+        )
+    )
 
     steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=20)] = Field(
         default=_DEFAULT_STEPS,
@@ -356,9 +335,7 @@ class Canary(SpecModel):
     def _weights_do_not_fall(self) -> Self:
         weights = [step.weight_percent for step in self.steps]
         if weights != sorted(weights):
-            raise ValueError(
-                "steps must not fall in weight: each weightPercent is at least the one before it"
-            )
+            raise ValueError("steps must not fall in weight: each weightPercent is at least the one before it")
         return self
 
     @model_validator(mode="after")
