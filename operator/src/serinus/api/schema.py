@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 Schema = dict[str, Any]
 
@@ -15,7 +15,8 @@ _UNTYPED: Final = "x-kubernetes-int-or-string"
 def structural_schema(model: type[BaseModel], *, defaults: bool = True) -> Schema:
     """The OpenAPI v3 schema of `model` without $ref, without null, and with every type written out.
 
-    Without `defaults` the API server fills nothing in. Raises ValueError for a construct that a structural schema cannot say.
+    Without `defaults` the API server fills nothing in. Raises ValueError for a construct that a structural
+    schema cannot say.
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
     refused = _REFUSED_KEYWORDS if defaults else _REFUSED_KEYWORDS | {"default"}
@@ -59,7 +60,7 @@ def _without_null(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     return {**_resolved(alternatives[0], definitions), **beside}
 
 
-def _without_unset(value: Any) -> Any:
+def _without_unset(value: JsonValue) -> JsonValue:
     """A default without the fields that it leaves unset."""
     if isinstance(value, dict):
         return {name: _without_unset(part) for name, part in value.items() if part is not None}

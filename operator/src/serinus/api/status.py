@@ -88,7 +88,6 @@ class Rollout(StatusModel):
     started_at: datetime | None = Field(default=None, description="When the rollout began.")
     deadline: datetime | None = Field(default=None, description="When it is rolled back if it is not over.")
     stage_started_at: datetime | None = Field(default=None, description="When the stage began.")
-    paused_from: Phase | None = Field(default=None, description="The phase that a paused rollout goes on with.")
     metrics_missing_since: datetime | None = Field(
         default=None, description="Since when the metrics could not be read."
     )
@@ -116,7 +115,10 @@ class CheckStatus(StatusModel):
     threshold: str = Field(max_length=64, description="The limit in words, such as 'P95 <= 250ms'.")
     canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
     baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision beside it.")
-    bad_ticks: int = Field(default=0, description="Looks at which the new revision was over the limit.")
+    bad_ticks: int = Field(
+        default=0,
+        description="Looks at which the new revision was over the limit, or over the tolerated multiple of stable.",
+    )
     relative_log_e: tuple[str, ...] = Field(
         default=(),
         max_length=16,

@@ -1,0 +1,58 @@
+"""The operator's own settings: what the platform team decides, read from one YAML file."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from serinus.api import units
+from serinus.api.base import Duration, SpecModel
+
+
+class ConfigurationError(Exception):
+    """The configuration file cannot be used; the message says where and why."""
+
+
+class ServerSettings(SpecModel):
+    """The inference server's image."""
+
+    image: str = Field(min_length=1)
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+class PrometheusSettings(SpecModel):
+    """Where the requests are counted."""
+
+    url: str = Field(pattern=r"^https?://")
+    scrape_interval: Duration = "15s"
+    timeout: Duration = "10s"
+    namespace_label: str = Field(default="namespace", pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")
+
+
+class Settings(SpecModel):
+    """Everything that the operator is told at its start."""
+
+    server: ServerSettings
+    prometheus: PrometheusSettings
+    watch_namespaces: tuple[str, ...] = ()
+    """Namespaces to look after; none: all of the cluster."""
+    workers: int = Field(default=4, ge=1, le=64)
+
+    @property
+    def scrape_interval(self) -> timedelta:
+        """How often Prometheus scrapes the pods."""
+        return units.parse_duration(self.prometheus.scrape_interval)
+
+
+def load(path: Path) -> Settings:
+    """Read the settings. Raises ConfigurationError for a file that is missing, not YAML, or wrong."""
+    try:
+        return Settings.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+        raise ConfigurationError(f"{path}: {problems}") from error

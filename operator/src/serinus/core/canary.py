@@ -1,0 +1,498 @@
+"""The rollout's state machine: one pure step from what is known to what is intended next.
+
+The caller writes the new state to status before it makes the world match, and calls again when something changed or
+the time has come. A step that is taken twice from the same situation says the same twice.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from serinus.api.status import AnalysisStatus, FailedRevision, Phase, Rollout, Stage, Verdict, Weight
+from serinus.api.units import parse_duration
+from serinus.api.v1beta1 import Canary, CanaryStep, InferenceServiceSpec
+from serinus.core import analysis as judgement
+from serinus.core import names
+from serinus.core.command import Command, Verb
+from serinus.core.desired import stable_replicas, wanted_canary_replicas
+from serinus.core.observe import Observed
+from serinus.core.replicas import weight_of
+from serinus.core.revision import Revision
+from serinus.core.state import State
+from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
+
+METRICS_PATIENCE: Final = timedelta(minutes=10)
+"""How long a rollout holds its weight without metrics before it is paused."""
+
+TRAFFIC_PATIENCE: Final = 5
+"""How many times its duration a step waits for enough requests."""
+
+_NO_REQUESTS: Final = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
+
+_LOOKING_PHASES: Final = (Phase.PROGRESSING, Phase.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a step depends on."""
+
+    spec: InferenceServiceSpec
+    asked: Revision
+    """The revision that the spec stands for."""
+    state: State
+    observed: Observed
+    now: datetime
+    look: MetricsSample | MetricsUnavailableError | None = None
+    """What a look at the metrics gave; None when none was due."""
+    command: Command | None = None
+
+    @property
+    def policy(self) -> Canary:
+        """The policy in force: the running rollout's own, else the spec's."""
+        return self.state.rollout.policy or self.spec.canary
+
+    @property
+    def current_step(self) -> CanaryStep:
+        """The step that the rollout is at."""
+        return self.policy.steps[min(self.state.rollout.step_index, len(self.policy.steps) - 1)]
+
+    def elapsed(self) -> timedelta:
+        """Time since the stage began."""
+        return self.now - (self.state.rollout.stage_started_at or self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Something that happened, told as a Kubernetes event."""
+
+    severity: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is intended next, and what to tell of it."""
+
+    state: State
+    transitions: tuple[Transition, ...] = ()
+
+
+def first_state(asked: Revision, now: datetime) -> State:
+    """The state of a service that is seen for the first time: there is nothing to compare its revision with."""
+    return State(
+        stable=asked,
+        canary=None,
+        rollout=Rollout(
+            phase=Phase.INITIALIZING,
+            reason="FirstDeployment",
+            message=f"Version {asked.version} is being deployed; it serves as soon as it is ready.",
+            stage_started_at=now,
+        ),
+    )
+
+
+def step(situation: Situation) -> Decision:
+    """Decide what is intended next."""
+    situation, heard = _hear_command(situation)
+    if situation.state.canary is None:
+        decision = _step_without_canary(situation)
+    else:
+        decision = _step_with_canary(situation, situation.state.canary)
+    return Decision(_with_weight(situation, decision.state), (*heard, *decision.transitions))
+
+
+def look_is_due(state: State, now: datetime) -> bool:
+    """Whether it is time to look at the metrics."""
+    return next_look(state) is not None and now >= (next_look(state) or now)
+
+
+def next_look(state: State) -> datetime | None:
+    """When the metrics are to be looked at next; None while there is nothing to judge."""
+    rollout = state.rollout
+    judged = rollout.phase is Phase.PROGRESSING and rollout.stage is Stage.ANALYZING
+    baking = rollout.phase is Phase.PROMOTING and rollout.stage is Stage.BAKE
+    if state.canary is None or not (judged or baking or rollout.phase is Phase.PAUSED) or rollout.policy is None:
+        return None
+    last_tick = state.analysis.last_tick_at if state.analysis else None
+    since = max(moment for moment in (last_tick, rollout.stage_started_at) if moment is not None)
+    return since + parse_duration(rollout.policy.analysis.interval)
+
+
+def next_visit(state: State, now: datetime) -> timedelta | None:
+    """How long nothing happens by itself; None while only a change of the world can matter."""
+    moments = [next_look(state), state.rollout.deadline if state.canary else None]
+    upcoming = [moment for moment in moments if moment is not None]
+    if not upcoming:
+        return None
+    # A look that gave nothing is taken again a little later.
+    return max(min(upcoming) - now, timedelta(seconds=1))
+
+
+def _hear_command(situation: Situation) -> tuple[Situation, tuple[Transition, ...]]:
+    """Note that a command was heard, so that it is carried out once; drop one that is done or for another revision."""
+    command, state = situation.command, situation.state
+    if command is None or command.id == state.rollout.last_command:
+        return replace(situation, command=None), ()
+    heard = replace(state, rollout=state.rollout.model_copy(update={"last_command": command.id}))
+    subject = state.canary or situation.asked
+    if command.revision != subject.name:
+        message = f"Command {command.verb} is for revision {command.revision}, but the one at hand is {subject.name}."
+        return replace(situation, state=heard, command=None), (Transition("Warning", "StaleCommand", message),)
+    return replace(situation, state=heard), ()
+
+
+def _step_without_canary(situation: Situation) -> Decision:
+    state, asked = situation.state, situation.asked
+    if state.rollout.phase is Phase.INITIALIZING:
+        return _initialize(situation)
+    if asked == state.stable:
+        if state.rollout.phase is Phase.STABLE:
+            return Decision(state)
+        message = f"The spec asks for version {asked.version}, which serves."
+        return Decision(_moved(situation, state, Phase.STABLE, None, "Stable", message))
+    retry = situation.command is not None and situation.command.verb is Verb.RETRY
+    if _has_failed(state, asked) and not retry:
+        return _stay_rolled_back(situation)
+    return _start_canary(situation)
+
+
+def _initialize(situation: Situation) -> Decision:
+    state, asked, observed = situation.state, situation.asked, situation.observed
+    if asked != state.stable:
+        return Decision(first_state(asked, situation.now))
+    wanted = stable_replicas(situation.spec, state, observed)
+    if observed.ready(asked.name) < wanted:
+        return Decision(state)
+    message = f"Version {asked.version} serves."
+    moved = _moved(situation, state, Phase.STABLE, None, "Stable", message)
+    return Decision(moved, (Transition("Normal", "Deployed", message),))
+
+
+def _stay_rolled_back(situation: Situation) -> Decision:
+    state = situation.state
+    if state.rollout.phase is Phase.ROLLED_BACK:
+        return Decision(state)
+    failed = next(one for one in state.rollout.failed_revisions if one.revision == situation.asked.name)
+    return Decision(_moved(situation, state, Phase.ROLLED_BACK, None, failed.reason, failed.message))
+
+
+def _start_canary(situation: Situation) -> Decision:
+    state, asked, policy = situation.state, situation.asked, situation.spec.canary
+    before = situation.observed.replicas(state.stable.name)
+    rollout = Rollout(
+        phase=Phase.CANARY_STARTING,
+        stage=Stage.SCALING,
+        reason="NewRevision",
+        message=f"Version {asked.version} is being started beside version {state.stable.version}.",
+        baseline_replicas=max(situation.spec.autoscaling.min_replicas, before),
+        policy=policy,
+        started_at=situation.now,
+        stage_started_at=situation.now,
+        deadline=situation.now + parse_duration(policy.deadline),
+        failed_revisions=tuple(one for one in state.rollout.failed_revisions if one.revision != asked.name),
+        last_command=state.rollout.last_command,
+    )
+    started = State(stable=state.stable, canary=asked, rollout=rollout, analysis=AnalysisStatus())
+    return Decision(started, (Transition("Normal", "CanaryStarted", rollout.message),))
+
+
+def _step_with_canary(situation: Situation, canary: Revision) -> Decision:
+    if situation.state.rollout.phase is Phase.ROLLING_BACK:
+        return _finish_roll_back(situation)
+    decision = _leave_for_another_spec(situation, canary)
+    decision = decision or _obey_command(situation, canary)
+    decision = decision or _guard(situation, canary)
+    if decision is not None:
+        return decision
+    if situation.state.rollout.phase is Phase.PROMOTING:
+        return _promote(situation, canary)
+    return _progress(situation, canary)
+
+
+def _leave_for_another_spec(situation: Situation, canary: Revision) -> Decision | None:
+    state, asked = situation.state, situation.asked
+    if asked == canary:
+        return None
+    if asked == state.stable:
+        message = f"The spec asks for version {asked.version} again; version {canary.version} is taken out."
+        return _roll_back(situation, canary, "Reverted", message, failed=False)
+    message = f"The spec asks for version {asked.version} now; version {canary.version} is taken out first."
+    return _roll_back(situation, canary, "Superseded", message, failed=False)
+
+
+def _obey_command(situation: Situation, canary: Revision) -> Decision | None:
+    state, command = situation.state, situation.command
+    verb = command.verb if command else None
+    if verb is Verb.ABORT:
+        return _roll_back(situation, canary, "Aborted", "The rollout was aborted by command.")
+    if verb is Verb.PROMOTE and state.rollout.phase is not Phase.PROMOTING:
+        return _begin_promotion(situation, canary, "PromotedByCommand", "Promotion was asked for by command.")
+    if verb is Verb.RETRY and state.rollout.reason == "Environment" and state.analysis is not None:
+        afresh = replace(state, analysis=judgement.drop_evidence(state.analysis))
+        message = f"The judgement of version {canary.version} begins anew, by command."
+        return Decision(_moved(situation, afresh, Phase.PROGRESSING, Stage.ANALYZING, "Retried", message))
+    return None
+
+
+def _guard(situation: Situation, canary: Revision) -> Decision | None:
+    """Look at what needs no metrics: broken pods and the deadline."""
+    state, observed = situation.state, situation.observed
+    failure = observed.failures.get(canary.name)
+    if failure is not None:
+        message = f"Container {failure.container} of pod {failure.pod}: {failure.reason}: {failure.message}"
+        return _roll_back(situation, canary, failure.reason, message)
+    waits_for_a_person = state.rollout.phase is Phase.PAUSED and state.rollout.reason == "ManualPromotion"
+    deadline = state.rollout.deadline
+    if deadline is not None and situation.now >= deadline and not waits_for_a_person:
+        ready = f"{observed.ready(canary.name)} of {observed.replicas(canary.name)} pods are ready"
+        message = f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} {ready}."
+        return _roll_back(situation, canary, "DeadlineExceeded", message)
+    stable_is_broken = state.stable.name in observed.failures and observed.ready(state.stable.name) == 0
+    if stable_is_broken and observed.ready(canary.name) and state.rollout.phase is not Phase.PROMOTING:
+        message = f"Version {state.stable.version} has no ready pod, and version {canary.version} has."
+        return _begin_promotion(situation, canary, "StableUnhealthy", message)
+    return None
+
+
+def _progress(situation: Situation, canary: Revision) -> Decision:
+    """Scale for the step, then judge."""
+    state, observed = situation.state, situation.observed
+    if state.rollout.stage is Stage.SCALING:
+        wanted = wanted_canary_replicas(situation.spec, state, observed)
+        if observed.ready(canary.name) < wanted:
+            return Decision(state)
+        analysis = judgement.begin_step(state.analysis or AnalysisStatus())
+        number, steps = state.rollout.step_index + 1, len(situation.policy.steps)
+        weight = situation.current_step.weight_percent
+        message = f"Step {number} of {steps}: version {canary.version} gets {weight}% of the requests and is judged."
+        judged = replace(state, analysis=analysis)
+        moved = _moved(situation, judged, Phase.PROGRESSING, Stage.ANALYZING, "Analyzing", message)
+        return Decision(moved, (Transition("Normal", "StepStarted", message),))
+    return _judge(_looked(situation, canary), canary)
+
+
+def _looked(situation: Situation, canary: Revision) -> Situation:
+    """Add what the look saw to the evidence, or note that there was nothing to see."""
+    state, look = situation.state, situation.look
+    if isinstance(look, MetricsUnavailableError):
+        missing_since = state.rollout.metrics_missing_since or situation.now
+        rollout = state.rollout.model_copy(update={"metrics_missing_since": missing_since})
+        return replace(situation, state=replace(state, rollout=rollout))
+    if look is None:
+        return situation
+    new = look.revisions.get(canary.name, _NO_REQUESTS)
+    old = look.revisions.get(state.stable.name, _NO_REQUESTS)
+    analysis = judgement.tick(
+        situation.policy.analysis,
+        state.analysis or AnalysisStatus(),
+        new,
+        old,
+        look.until,
+        version=f"version {canary.version}",
+    )
+    requests = new.requests + old.requests
+    measured = round(100 * new.requests / requests) if requests else None
+    weight = state.rollout.weight.model_copy(update={"measured": measured})
+    rollout = state.rollout.model_copy(update={"metrics_missing_since": None, "weight": weight})
+    return replace(situation, state=replace(state, rollout=rollout, analysis=analysis))
+
+
+def _judge(situation: Situation, canary: Revision) -> Decision:
+    """Roll back, pause, wait, or go on, by the evidence so far."""
+    state, policy = situation.state, situation.policy
+    analysis = state.analysis or AnalysisStatus()
+    if analysis.verdict is Verdict.FAIL:
+        return _roll_back_on_evidence(situation, canary, analysis)
+    if state.rollout.phase is Phase.PAUSED:
+        return _wait_paused(situation, canary, analysis)
+    if judgement.environment_is_bad(policy.analysis, analysis):
+        message = (
+            f"Version {state.stable.version} breaks the limits too, so it is not the new version's doing: "
+            f"{analysis.message}"
+        )
+        return _pause(situation, canary, "Environment", message)
+    missing_since = state.rollout.metrics_missing_since
+    if missing_since is not None and situation.now - missing_since >= METRICS_PATIENCE:
+        message = f"There are no metrics to judge by since {missing_since:%H:%M:%S} UTC: {situation.look}"
+        return _pause(situation, canary, "MetricsUnavailable", message)
+    duration = parse_duration(situation.current_step.duration)
+    if situation.elapsed() >= duration and analysis.verdict is Verdict.PASS:
+        return _pass_step(situation, canary)
+    if situation.elapsed() >= TRAFFIC_PATIENCE * duration and missing_since is None:
+        return _meet_insufficient_traffic(situation, canary, analysis)
+    return Decision(state)
+
+
+def _roll_back_on_evidence(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
+    failed = [check.check for check in analysis.checks if check.verdict is Verdict.FAIL]
+    reason = "HighErrorRate" if "errors" in failed else "HighLatency"
+    return _roll_back(situation, canary, reason, analysis.message)
+
+
+def _wait_paused(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
+    """Go on by itself when what the pause is for has passed."""
+    state = situation.state
+    if state.rollout.reason == "MetricsUnavailable" and isinstance(situation.look, MetricsSample):
+        message = f"The metrics are back; version {canary.version} is judged again."
+        moved = _moved(situation, state, Phase.PROGRESSING, Stage.ANALYZING, "MetricsBack", message)
+        return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
+    if state.rollout.reason == "InsufficientTraffic" and analysis.verdict is Verdict.PASS:
+        return _pass_step(situation, canary)
+    return Decision(state)
+
+
+def _meet_insufficient_traffic(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
+    policy = situation.policy.analysis
+    seen = f"{analysis.step_requests} of {policy.min_requests} requests in {situation.elapsed().total_seconds():.0f} s"
+    message = f"Version {canary.version} has seen too few requests to be judged: {seen}."
+    if policy.on_insufficient_traffic == "Rollback":
+        return _roll_back(situation, canary, "InsufficientTraffic", message)
+    if policy.on_insufficient_traffic == "Promote":
+        return _pass_step(situation, canary)
+    return _pause(situation, canary, "InsufficientTraffic", message)
+
+
+def _pass_step(situation: Situation, canary: Revision) -> Decision:
+    state, policy = situation.state, situation.policy
+    following = state.rollout.step_index + 1
+    evidence = state.analysis.message if state.analysis else ""
+    if following < len(policy.steps):
+        weight = policy.steps[following].weight_percent
+        message = f"Step {following} passed; version {canary.version} is scaled for {weight}% of the requests."
+        rollout = state.rollout.model_copy(update={"step_index": following})
+        stepped = replace(state, rollout=rollout)
+        moved = _moved(situation, stepped, Phase.PROGRESSING, Stage.SCALING, "StepPassed", message)
+        return Decision(moved, (Transition("Normal", "StepPassed", f"{message} {evidence}"),))
+    if policy.promotion == "Manual":
+        return _pause(situation, canary, "ManualPromotion", f"Version {canary.version} passed all steps.")
+    message = f"Version {canary.version} passed all steps. {evidence}"
+    return _begin_promotion(situation, canary, "AllStepsPassed", message)
+
+
+def _pause(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
+    command = f"kubectl annotate infsvc <name> --overwrite {names.COMMAND_ANNOTATION}=<new id>:<verb>:{canary.name}"
+    message = f"{why} The rollout waits. To decide it, set verb to promote or abort in: {command}"
+    moved = _moved(situation, situation.state, Phase.PAUSED, None, reason, message)
+    return Decision(moved, (Transition("Warning", "RolloutPaused", message),))
+
+
+def _begin_promotion(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
+    state = situation.state
+    waited = situation.elapsed() if state.rollout.reason == "ManualPromotion" else timedelta()
+    deadline = state.rollout.deadline + waited if state.rollout.deadline else None
+    state = replace(state, rollout=state.rollout.model_copy(update={"deadline": deadline}))
+    moved = _moved(situation, state, Phase.PROMOTING, Stage.SCALE_UP, reason, why)
+    return Decision(moved, (Transition("Normal", "Promoting", f"Version {canary.version} is promoted: {why}"),))
+
+
+def _promote(situation: Situation, canary: Revision) -> Decision:
+    """Scale up, give it all requests, watch it bear them, then let go of the old revision."""
+    state, observed = situation.state, situation.observed
+    rollout = state.rollout
+    if rollout.stage is Stage.SCALE_UP:
+        if observed.ready(canary.name) < wanted_canary_replicas(situation.spec, state, observed):
+            return Decision(state)
+        return Decision(_at_stage(situation, state, Stage.SHIFT_TRAFFIC))
+    if rollout.stage is Stage.SHIFT_TRAFFIC:
+        if observed.traffic_to != canary.name:
+            return Decision(state)
+        return Decision(_at_stage(situation, state, Stage.BAKE))
+    situation = _looked(situation, canary)
+    analysis = situation.state.analysis
+    if analysis is not None and analysis.verdict is Verdict.FAIL:
+        return _roll_back_on_evidence(situation, canary, analysis)
+    if situation.elapsed() < parse_duration(situation.policy.analysis.interval):
+        return Decision(situation.state)
+    return _finish_promotion(situation, canary)
+
+
+def _finish_promotion(situation: Situation, canary: Revision) -> Decision:
+    state = situation.state
+    message = f"Version {canary.version} was promoted and serves all requests."
+    promoted = State(stable=canary, canary=None, rollout=_rollout_over(state.rollout), analysis=state.analysis)
+    moved = _moved(situation, promoted, Phase.STABLE, None, "Promoted", message)
+    return Decision(moved, (Transition("Normal", "Promoted", message),))
+
+
+def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *, failed: bool = True) -> Decision:
+    """Give all requests back to the stable revision; remember the revision as failed unless it was merely replaced."""
+    state = situation.state
+    message = why
+    rollout = state.rollout
+    if failed:
+        message = (
+            f"Version {canary.version} was rolled back, version {state.stable.version} serves. {why} "
+            f"Apply a mended version, or try this one again with "
+            f"kubectl annotate infsvc <name> --overwrite {names.COMMAND_ANNOTATION}=<new id>:retry:{canary.name}"
+        )
+        entry = FailedRevision(
+            revision=canary.name, version=canary.version, reason=reason, message=message, at=situation.now
+        )
+        rollout = rollout.model_copy(update={"failed_revisions": (*rollout.failed_revisions, entry)[-10:]})
+    moved = _moved(situation, replace(state, rollout=rollout), Phase.ROLLING_BACK, None, reason, message)
+    return Decision(moved, (Transition("Warning" if failed else "Normal", "RollingBack", message),))
+
+
+def _finish_roll_back(situation: Situation) -> Decision:
+    state = situation.state
+    if situation.observed.traffic_to != state.stable.name:
+        return Decision(state)
+    rollout = _rollout_over(state.rollout)
+    over = State(stable=state.stable, canary=None, rollout=rollout, analysis=state.analysis)
+    phase = Phase.ROLLED_BACK if _has_failed(over, situation.asked) else Phase.STABLE
+    moved = _moved(situation, over, phase, None, rollout.reason, rollout.message)
+    if phase is Phase.STABLE:
+        return Decision(moved)
+    return Decision(moved, (Transition("Warning", "RolledBack", rollout.message),))
+
+
+def _has_failed(state: State, revision: Revision) -> bool:
+    return any(failed.revision == revision.name for failed in state.rollout.failed_revisions)
+
+
+def _rollout_over(rollout: Rollout) -> Rollout:
+    """What outlives a rollout."""
+    return Rollout(
+        reason=rollout.reason,
+        message=rollout.message,
+        failed_revisions=rollout.failed_revisions,
+        last_command=rollout.last_command,
+    )
+
+
+def _moved(situation: Situation, state: State, phase: Phase, stage: Stage | None, reason: str, message: str) -> State:
+    """`state` in another phase, with its clock begun anew."""
+    changes = {
+        "phase": phase,
+        "stage": stage,
+        "reason": reason,
+        "message": message[:2048],
+        "stage_started_at": situation.now,
+    }
+    return replace(state, rollout=state.rollout.model_copy(update=changes))
+
+
+def _at_stage(situation: Situation, state: State, stage: Stage) -> State:
+    return _moved(situation, state, state.rollout.phase, stage, state.rollout.reason, state.rollout.message)
+
+
+def _with_weight(situation: Situation, state: State) -> State:
+    """Write down the share of the requests that is asked for, and the one that the ready pods make."""
+    rollout, observed = state.rollout, situation.observed
+    if state.canary is None:
+        weight = Weight()
+    else:
+        steps = (rollout.policy or situation.spec.canary).steps
+        desired = steps[min(rollout.step_index, len(steps) - 1)].weight_percent
+        applied = 0
+        if observed.traffic_to == state.canary.name:
+            applied = 100
+        elif observed.traffic_to is None:
+            applied = weight_of(observed.ready(state.canary.name), observed.ready(state.stable.name))
+        if rollout.phase is Phase.PROMOTING:
+            desired = 100
+        elif rollout.phase in (Phase.ROLLING_BACK, Phase.CANARY_STARTING):
+            desired = 0
+        weight = Weight(desired=desired, applied=applied, measured=rollout.weight.measured)
+    return replace(state, rollout=rollout.model_copy(update={"weight": weight}))

@@ -1,0 +1,33 @@
+"""The one-time commands that a person gives by the annotation serinus.dev/command."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+_FORM: Final = re.compile(r"^(?P<id>[A-Za-z0-9._-]{1,64}):(?P<verb>[a-z]+):(?P<revision>[0-9a-f]{1,63})$")
+
+
+class Verb(StrEnum):
+    """What can be asked for."""
+
+    PROMOTE = "promote"
+    ABORT = "abort"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command; `id` tells one that is done from one that is new."""
+
+    id: str
+    verb: Verb
+    revision: str
+
+
+def parse_command(text: str) -> Command | None:
+    """Read `<id>:<verb>:<revision>`; None for anything else."""
+    match = _FORM.match(text)
+    if match is None or match["verb"] not in list(Verb):
+        return None
+    return Command(match["id"], Verb(match["verb"]), match["revision"])

@@ -1,0 +1,187 @@
+"""What the children of a service should be, as a function of its spec, its rollout and what is pinned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from serinus.api.status import Phase, Stage
+from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
+from serinus.config import ServerSettings
+from serinus.core import names
+from serinus.core.observe import Observed
+from serinus.core.replicas import canary_replicas
+from serinus.core.revision import Revision
+from serinus.core.state import State
+from serinus.core.templates import render
+from serinus.ports import Manifest
+
+REVISION_HISTORY_LIMIT: Final = 10
+"""ControllerRevisions kept of former revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which InferenceService the children belong to."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    def owner_reference(self) -> Manifest:
+        """Makes the garbage collector delete a child with its owner."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The manifests to apply, and the replicas to scale Deployments to."""
+
+    manifests: tuple[Manifest, ...]
+    replicas: Mapping[str, int]
+    """By Deployment name; one that is left out keeps what it has."""
+    kept_revisions: frozenset[str]
+    """Revisions whose ControllerRevision stays."""
+
+
+def desired(
+    identity: Identity,
+    spec: InferenceServiceSpec,
+    asked: Revision,
+    state: State,
+    observed: Observed,
+    server: ServerSettings,
+) -> Desired:
+    """The children for `state`. `asked` is the revision that `spec` stands for."""
+    manifests: list[Manifest] = []
+    replicas: dict[str, int] = {}
+    for revision in (state.stable, state.canary):
+        if revision is None:
+            continue
+        template = observed.pinned.get(revision.name)
+        if template is None and revision == asked:
+            template = pod_template(identity, spec, asked, server)
+        if template is not None:
+            number = observed.history.get(revision.name, max(observed.history.values(), default=0) + 1)
+            manifests += _revision_manifests(identity, revision, template, number)
+    manifests += _service_manifests(identity, spec, state)
+    replicas[names.workload_name(identity.name, state.stable.name)] = stable_replicas(spec, state, observed)
+    if state.canary is not None and state.rollout.phase is not Phase.ROLLING_BACK:
+        replicas[names.workload_name(identity.name, state.canary.name)] = wanted_canary_replicas(spec, state, observed)
+    return Desired(tuple(manifests), replicas, _kept_revisions(state, observed))
+
+
+def pod_template(
+    identity: Identity, spec: InferenceServiceSpec, revision: Revision, server: ServerSettings
+) -> Manifest:
+    """The pod that runs `revision` of `spec`."""
+    digest = ["--sha256", spec.model.sha256] if spec.model.sha256 else []
+    return render(
+        "pod-template.yaml.j2",
+        service=identity.name,
+        revision=revision.name,
+        version=revision.version,
+        labels=names.revision_labels(identity.name, revision.name, revision.version),
+        selector=names.revision_selector(identity.name, revision.name),
+        image=server.image,
+        image_pull_policy=server.image_pull_policy,
+        image_pull_secrets=[{"name": name} for name in server.image_pull_secrets],
+        fetch_arguments=["fetch", spec.model.uri, "/models", *digest],
+        credentials_secret=spec.model.credentials.secret_name if spec.model.credentials else None,
+        resources=spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
+    )
+
+
+def has_autoscaler(spec: InferenceServiceSpec) -> bool:
+    """Whether the number of stable pods is the autoscaler's to decide."""
+    return (spec.autoscaling.max_replicas or 0) > spec.autoscaling.min_replicas
+
+
+def stable_replicas(spec: InferenceServiceSpec, state: State, observed: Observed) -> int:
+    """Stable pods wanted: what the autoscaler has made of them, and never fewer than before the rollout."""
+    floor = spec.autoscaling.min_replicas
+    if state.canary is not None:
+        floor = max(floor, state.rollout.baseline_replicas)
+    if not has_autoscaler(spec):
+        return floor
+    return max(floor, observed.replicas(state.stable.name))
+
+
+def wanted_canary_replicas(spec: InferenceServiceSpec, state: State, observed: Observed) -> int:
+    """Canary pods wanted: those that make the step's weight, or all when it is being promoted. Never fewer than now."""
+    stable = stable_replicas(spec, state, observed)
+    current = observed.replicas(state.canary.name if state.canary else None)
+    rollout = state.rollout
+    if rollout.phase is Phase.PROMOTING:
+        return max(stable, current)
+    steps = (rollout.policy or spec.canary).steps
+    step = steps[min(rollout.step_index, len(steps) - 1)]
+    return max(canary_replicas(step.weight_percent, stable), current)
+
+
+def traffic_to(state: State) -> str | None:
+    """The one revision that should get all requests; None for all revisions together."""
+    rollout = state.rollout
+    if state.canary is None:
+        return state.stable.name
+    if rollout.phase is Phase.PROMOTING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE):
+        return state.canary.name
+    if rollout.phase in (Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED):
+        return None
+    return state.stable.name
+
+
+def _revision_manifests(identity: Identity, revision: Revision, template: Manifest, number: int) -> list[Manifest]:
+    values: dict[str, Any] = {
+        "name": names.workload_name(identity.name, revision.name),
+        "namespace": identity.namespace,
+        "labels": names.revision_labels(identity.name, revision.name, revision.version),
+        "owners": [identity.owner_reference()],
+        "selector": names.revision_selector(identity.name, revision.name),
+        "pod_template": template,
+    }
+    return [
+        render("controllerrevision.yaml.j2", number=number, **values),
+        render("deployment.yaml.j2", **values),
+    ]
+
+
+def _service_manifests(identity: Identity, spec: InferenceServiceSpec, state: State) -> list[Manifest]:
+    values: dict[str, Any] = {
+        "name": identity.name,
+        "namespace": identity.namespace,
+        "labels": names.service_labels(identity.name),
+        "owners": [identity.owner_reference()],
+    }
+    target = traffic_to(state)
+    everything = names.service_selector(identity.name)
+    selector = names.revision_selector(identity.name, target) if target else everything
+    manifests = [
+        render("service.yaml.j2", selector=selector, **values),
+        render("poddisruptionbudget.yaml.j2", selector=everything, **values),
+    ]
+    if has_autoscaler(spec):
+        floor = state.rollout.baseline_replicas if state.canary else 0
+        minimum = max(spec.autoscaling.min_replicas, floor)
+        autoscaler = render(
+            "horizontalpodautoscaler.yaml.j2",
+            target=names.workload_name(identity.name, state.stable.name),
+            min_replicas=minimum,
+            max_replicas=max(spec.autoscaling.max_replicas or minimum, minimum),
+            cpu_utilization_percent=spec.autoscaling.targets.cpu_utilization_percent,
+            **values,
+        )
+        manifests.append(autoscaler)
+    return manifests
+
+
+def _kept_revisions(state: State, observed: Observed) -> frozenset[str]:
+    newest_first = sorted(observed.history, key=lambda name: -observed.history[name])
+    live = {revision.name for revision in (state.stable, state.canary) if revision is not None}
+    return frozenset(live | set(newest_first[:REVISION_HISTORY_LIMIT]))

@@ -1,0 +1,172 @@
+"""The observed world of one service: raw objects, read into the few facts that decisions need."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from serinus.core import names
+from serinus.ports import Manifest
+
+_WAITING_FAILURES: Final = frozenset(
+    {
+        "CrashLoopBackOff",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+"""What the kubelet says of a container that it cannot start and keeps trying."""
+
+_PERMANENT_REASONS: Final = frozenset(
+    {
+        "InvalidURI",
+        "NotFound",
+        "AccessDenied",
+        "DigestMismatch",
+        "TooLarge",
+        "NoSpace",
+        "ModelNotFound",
+        "ModelLoadFailed",
+        "WarmUpFailed",
+    }
+)
+"""What our own containers say when they end for a reason that another try will not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The objects that carry the service's label, as last seen."""
+
+    deployments: tuple[Manifest, ...] = ()
+    controller_revisions: tuple[Manifest, ...] = ()
+    services: tuple[Manifest, ...] = ()
+    autoscalers: tuple[Manifest, ...] = ()
+    disruption_budgets: tuple[Manifest, ...] = ()
+    pods: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodFailure:
+    """Why a pod of a revision does not serve."""
+
+    pod: str
+    container: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A revision's Deployment."""
+
+    replicas: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is there, by revision."""
+
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    failures: Mapping[str, PodFailure] = field(default_factory=dict)
+    """The first failure of each revision that has one."""
+    pinned: Mapping[str, Manifest] = field(default_factory=dict)
+    """Pod templates kept in ControllerRevisions."""
+    history: Mapping[str, int] = field(default_factory=dict)
+    """Number of each revision that has a ControllerRevision; the greatest is the newest."""
+    traffic_to: str | None = None
+    """The one revision that the Service selects; None while it selects all, or is not there."""
+
+    def ready(self, revision: str | None) -> int:
+        """Ready pods of `revision`."""
+        workload = self.workloads.get(revision or "")
+        return workload.ready if workload else 0
+
+    def replicas(self, revision: str | None) -> int:
+        """Pods that `revision` is scaled to."""
+        workload = self.workloads.get(revision or "")
+        return workload.replicas if workload else 0
+
+
+def observe(owner_uid: str, children: Children) -> Observed:
+    """Read the facts out of `children`; objects with another owner do not count."""
+    deployments = _by_revision(owner_uid, children.deployments)
+    revisions = _by_revision(owner_uid, children.controller_revisions)
+    return Observed(
+        workloads={name: _workload(deployment) for name, deployment in deployments.items()},
+        failures=_failures(children.pods),
+        pinned={name: revision["data"]["template"] for name, revision in revisions.items()},
+        history={name: revision["revision"] for name, revision in revisions.items()},
+        traffic_to=_traffic_to(service for service in children.services if is_owned(service, owner_uid)),
+    )
+
+
+def is_owned(manifest: Manifest, owner_uid: str) -> bool:
+    """Whether the object's controller is the service with `owner_uid`."""
+    owners = manifest["metadata"].get("ownerReferences", ())
+    return any(owner.get("controller") and owner["uid"] == owner_uid for owner in owners)
+
+
+def revision_label(manifest: Manifest) -> str:
+    """The revision that an object belongs to; empty for one that belongs to the service as a whole."""
+    return str(manifest["metadata"].get("labels", {}).get(names.REVISION_LABEL, ""))
+
+
+def _by_revision(owner_uid: str, manifests: Iterable[Manifest]) -> dict[str, Manifest]:
+    return {revision_label(manifest): manifest for manifest in manifests if is_owned(manifest, owner_uid)}
+
+
+def _workload(deployment: Manifest) -> Workload:
+    status = deployment.get("status", {})
+    return Workload(replicas=deployment["spec"].get("replicas", 1), ready=status.get("readyReplicas", 0))
+
+
+def _traffic_to(services: Iterable[Manifest]) -> str | None:
+    for service in services:
+        revision = service["spec"].get("selector", {}).get(names.REVISION_LABEL)
+        return str(revision) if revision else None
+    return None
+
+
+def _failures(pods: Iterable[Manifest]) -> dict[str, PodFailure]:
+    failures: dict[str, PodFailure] = {}
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
+        failure = None if "deletionTimestamp" in pod["metadata"] else pod_failure(pod)
+        if failure is not None:
+            failures.setdefault(revision_label(pod), failure)
+    return failures
+
+
+def pod_failure(pod: Manifest) -> PodFailure | None:
+    """Why `pod` does not and will not serve; None for one that serves, or is still on its way."""
+    status = pod.get("status", {})
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        failure = _container_failure(str(pod["metadata"]["name"]), container)
+        if failure is not None:
+            return failure
+    return None
+
+
+def _container_failure(pod: str, container: Manifest) -> PodFailure | None:
+    state = container.get("state", {})
+    if container.get("ready") and "running" in state:
+        return None
+    waiting = state.get("waiting", {})
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    own_reason, _, own_message = str(ended.get("message", "")).strip().partition(": ")
+    told = own_reason.isalpha() and bool(own_message)
+    name = str(container["name"])
+    if ended.get("exitCode", 0) != 0 and told and own_reason in _PERMANENT_REASONS:
+        return PodFailure(pod, name, own_reason, own_message)
+    if ended.get("reason") == "OOMKilled":
+        return PodFailure(pod, name, "OOMKilled", "killed for using more memory than its limit; raise limits.memory")
+    if waiting.get("reason") not in _WAITING_FAILURES:
+        return None
+    if waiting["reason"] == "CrashLoopBackOff" and ended:
+        reason = own_reason if told else "CrashLoopBackOff"
+        last_words = own_message if told else "its log says more"
+        return PodFailure(pod, name, reason, f"exits with code {ended.get('exitCode')} again and again: {last_words}")
+    return PodFailure(pod, name, waiting["reason"], str(waiting.get("message", "")))

@@ -1,0 +1,19 @@
+"""Replica arithmetic: how many canary pods make a weight, and which weight the pods make."""
+
+
+def canary_replicas(weight_percent: int, stable_replicas: int) -> int:
+    """Canary pods whose share among `stable_replicas` others comes closest to `weight_percent`.
+
+    Solves c / (stable + c) = weight for c, rounded half up; at least 1, and never more than the stable pods, which
+    all keep serving.
+    """
+    if weight_percent >= 50:  # noqa: PLR2004 - at half of the requests both have as many pods
+        return max(1, stable_replicas)
+    others = 100 - weight_percent
+    return max(1, (2 * stable_replicas * weight_percent + others) // (2 * others))
+
+
+def weight_of(canary_pods: int, stable_pods: int) -> int:
+    """The share of the requests in percent that a Service gives the canary's pods."""
+    pods = canary_pods + stable_pods
+    return round(100 * canary_pods / pods) if pods else 0

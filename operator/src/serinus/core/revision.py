@@ -1,0 +1,32 @@
+"""A revision: what the pods of one version of the spec run, named by its hash."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from serinus.api.v1beta1 import InferenceServiceSpec
+
+_HASH_LENGTH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A hash and the model version that it stands for."""
+
+    name: str
+    version: str
+
+
+def revision_of(spec: InferenceServiceSpec) -> Revision:
+    """The revision that `spec` asks for.
+
+    The hash covers what a pod runs: the model and its resources. Scaling and the canary policy are not in it, so
+    that changing them starts no rollout.
+    """
+    runs = {
+        "model": spec.model.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "resources": spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+    canonical = json.dumps(runs, sort_keys=True, separators=(",", ":"))
+    return Revision(hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH], spec.model.version)

@@ -1,0 +1,29 @@
+"""Where a service stands between its revisions: read from status, decided upon, written to status."""
+
+from dataclasses import dataclass
+
+from serinus.api.status import AnalysisStatus, InferenceServiceStatus, Rollout
+from serinus.core.revision import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Which revisions there are, and how far the rollout between them has come."""
+
+    stable: Revision
+    canary: Revision | None
+    rollout: Rollout
+    analysis: AnalysisStatus | None = None
+
+
+def state_of(status: InferenceServiceStatus) -> State | None:
+    """The state that `status` keeps; None before the first visit."""
+    if status.stable is None:
+        return None
+    canary = Revision(status.canary.revision, status.canary.version) if status.canary else None
+    return State(
+        stable=Revision(status.stable.revision, status.stable.version),
+        canary=canary,
+        rollout=status.rollout,
+        analysis=status.analysis,
+    )
