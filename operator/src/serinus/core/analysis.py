@@ -1,0 +1,284 @@
+"""Judges a new revision from counts of bad requests, beside the stable revision that serves at the same time.
+
+Two checks at most, errors and latency. Each is tested against its limit (absolute) and against the stable revision
+(relative), with the e-processes of `serinus.core.evalue`. All tests together wrongly condemn a revision that keeps to
+its limits in at most ALPHA of all rollouts, however often they are looked at.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from serinus.api import units
+from serinus.api.status import AnalysisStatus, ArmCounts, CheckStatus, Verdict
+from serinus.api.v1beta1 import Analysis
+from serinus.core import evalue
+from serinus.core.evalue import Counts
+from serinus.ports import RevisionSample
+
+ALPHA: Final = 0.01
+"""The largest share of rollouts of good revisions that may be rolled back by mistake."""
+
+MIN_BAD_TICKS: Final = 2
+"""A single bad look, such as one hiccup of the network, condemns nobody."""
+
+MIN_STEP_TICKS: Final = 2
+"""Looks that a step has to see to pass."""
+
+MIN_DIFFERENCE: Final = 0.005
+"""A revision that is worse than stable by a smaller share of its requests is let pass: much traffic would prove it."""
+
+_BASELINE_SUSPECT_LOG_E: Final = 0.001
+"""Over 0, the log e-value of an arm without requests, by more than the rounding of what the status keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A check as the policy asks for it; `limit` is the largest share of bad requests, `tolerated` times stable's."""
+
+    name: Literal["errors", "latency"]
+    threshold: str
+    bad_word: str
+    limit: float
+    tolerated: float
+
+    def counts(self, sample: RevisionSample) -> Counts:
+        if self.name == "errors":
+            return Counts(sample.requests, sample.errors)
+        return Counts(sample.timed, sample.slow)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a check sees in one look; looks are numbered from 1 since the evidence began."""
+
+    check: _Check
+    number: int
+    canary: Counts
+    baseline: Counts
+
+    def is_bad(self) -> bool:
+        """Whether the canary was over the limit in this look, or over what is tolerated beside the baseline."""
+        over_baseline = self.baseline.requests > 0 and self.canary.rate > self.check.tolerated * self.baseline.rate
+        return self.canary.rate > self.check.limit or over_baseline
+
+
+def _checks(policy: Analysis) -> list[_Check]:
+    tolerated = float(policy.baseline.tolerance)
+    limit = units.parse_percentage(policy.errors.threshold)
+    checks = [_Check("errors", f"errors <= {policy.errors.threshold}", "failed", limit, tolerated)]
+    if latency := policy.latency:
+        threshold = f"P{latency.percentile} <= {latency.threshold}"
+        limit = (100 - latency.percentile) / 100
+        checks.append(_Check("latency", threshold, "were slower", limit, tolerated))
+    return checks
+
+
+def tick(
+    policy: Analysis,
+    analysis: AnalysisStatus,
+    canary: RevisionSample,
+    baseline: RevisionSample,
+    until: datetime,
+    *,
+    version: str = "the new version",
+) -> AnalysisStatus:
+    """Take one look: add its counts to the evidence, once, and judge anew.
+
+    `canary` and `baseline` are the requests between `analysis.last_tick_at` and `until` (aware). `version` names the
+    new revision in messages, such as "version 3". Raises ValueError for counts that cannot be (more bad requests than
+    requests) and for an `until` that is not after the last look, since requests would count twice.
+    """
+    if analysis.last_tick_at is not None and until <= analysis.last_tick_at:
+        raise ValueError(f"requests up to {analysis.last_tick_at} are counted already; this look ends at {until}")
+    number = analysis.ticks + 1
+    looks = [_Look(check, number, check.counts(canary), check.counts(baseline)) for check in _checks(policy)]
+    before = {check.check: check for check in analysis.checks}
+    critical = _critical_log_e(policy)
+    checks = tuple(_judge(look, _add(look, before.get(look.check.name)), critical, version) for look in looks)
+    after = analysis.model_copy(
+        update={
+            "checks": checks,
+            "ticks": number,
+            "step_ticks": analysis.step_ticks + 1,
+            "step_requests": analysis.step_requests + canary.requests,
+            "last_tick_at": until,
+            "canary_latency": _format_latency(canary.latency_seconds),
+            "baseline_latency": _format_latency(baseline.latency_seconds),
+        }
+    )
+    return _conclude(policy, after, version)
+
+
+def begin_step(analysis: AnalysisStatus) -> AnalysisStatus:
+    """Begin a step: its own counters start at 0, the evidence of the whole rollout stays."""
+    return analysis.model_copy(
+        update={
+            "step_ticks": 0,
+            "step_requests": 0,
+            "verdict": Verdict.NO_DATA,
+            "message": "The step has begun and has seen no requests yet",
+        }
+    )
+
+
+def drop_evidence(analysis: AnalysisStatus) -> AnalysisStatus:
+    """Begin the evidence anew, for a rollout that goes on after its environment was bad.
+
+    What both revisions suffered is still in the e-values, and would be held against the new revision once the stable
+    one has recovered. The time up to which requests are counted is kept, so that none is counted twice.
+    """
+    return AnalysisStatus(last_tick_at=analysis.last_tick_at)
+
+
+def environment_is_bad(policy: Analysis, analysis: AnalysisStatus) -> bool:
+    """Whether both revisions are proved to break the same limit, which then is not the new revision's doing.
+
+    False where a check fails all the same: a revision that is worse than a bad environment is still worse.
+    """
+    if analysis.verdict == Verdict.FAIL:
+        return False
+    critical = _critical_log_e(policy)
+    return any(
+        _log_e(check.absolute_log_e, analysis.ticks) >= critical
+        and _log_e(check.baseline_absolute_log_e, analysis.ticks) >= critical
+        for check in analysis.checks
+    )
+
+
+def min_requests_advice(policy: Analysis) -> str | None:
+    """What to say when `minRequests` good requests would not show that the limits are kept; None when they would.
+
+    So many requests without a bad one bound the true share of bad requests by the limit, with 95% confidence.
+    """
+    check = min(_checks(policy), key=lambda check: check.limit)
+    needed = evalue.requests_to_show(check.limit)
+    if policy.min_requests >= needed:
+        return None
+    return (
+        f"canary.analysis.minRequests of {policy.min_requests} is too low to show '{check.threshold}': even when no "
+        f"request is bad it takes {needed} to be 95% sure. A step may pass before a small excess can be seen"
+    )
+
+
+def _critical_log_e(policy: Analysis) -> float:
+    """The log e-value at which a test rejects: ALPHA is shared by an absolute and a relative test for each check."""
+    return math.log(2 * len(_checks(policy)) / ALPHA)
+
+
+def _add(look: _Look, before: CheckStatus | None) -> CheckStatus:
+    """The check's evidence with the counts of a look added."""
+    check, number = look.check, look.number
+    before = before or CheckStatus(check=check.name, threshold=check.threshold)
+    relative = evalue.relative_log_factors(look.canary, look.baseline, check.tolerated)
+    absolute = evalue.absolute_log_factors(look.canary, check.limit)
+    baseline_absolute = evalue.absolute_log_factors(look.baseline, check.limit)
+    return before.model_copy(
+        update={
+            "threshold": check.threshold,
+            "canary": _sum(before.canary, look.canary),
+            "baseline": _sum(before.baseline, look.baseline),
+            "bad_ticks": before.bad_ticks + look.is_bad(),
+            "relative_log_e": _grown(before.relative_log_e, relative, number),
+            "absolute_log_e": _grown(before.absolute_log_e, absolute, number),
+            "baseline_absolute_log_e": _grown(before.baseline_absolute_log_e, baseline_absolute, number),
+        }
+    )
+
+
+def _judge(look: _Look, status: CheckStatus, critical: float, version: str) -> CheckStatus:
+    """The check with its verdict and the sentence that explains it."""
+    canary, baseline = _counts(status.canary), _counts(status.baseline)
+    over_limit = _log_e(status.absolute_log_e, look.number) >= critical
+    over_baseline = (
+        _log_e(status.relative_log_e, look.number) >= critical and canary.rate - baseline.rate >= MIN_DIFFERENCE
+    )
+    # When both are bad, the canary's evidence may be complete a few looks before the baseline's. As long as the
+    # baseline's points to a broken limit at all, the next looks decide whom to blame.
+    baseline_is_suspect = _log_e(status.baseline_absolute_log_e, look.number) > _BASELINE_SUSPECT_LOG_E
+    if canary.requests == 0:
+        verdict = Verdict.NO_DATA
+    elif status.bad_ticks >= MIN_BAD_TICKS and (over_baseline or (over_limit and not baseline_is_suspect)):
+        verdict = Verdict.FAIL
+    elif over_baseline or over_limit:
+        verdict = Verdict.INCONCLUSIVE
+    else:
+        verdict = Verdict.PASS
+    message = _evidence(look.check, canary, baseline, version)
+    if over_limit and canary.rate <= look.check.limit:
+        message += f"; {_of(look.canary)} in the last look"
+    if over_limit and baseline_is_suspect:
+        message += "; stable seems to be over the limit too"
+    if over_baseline and not over_limit:
+        message += f"; at most {look.check.tolerated:g} times the share of stable is tolerated"
+    return status.model_copy(update={"verdict": verdict, "message": message})
+
+
+def _evidence(check: _Check, canary: Counts, baseline: Counts, version: str) -> str:
+    """The counts of a check in a sentence."""
+    stable = f"stable: {_of(baseline)}" if baseline.requests else "stable: no requests"
+    if canary.requests == 0:
+        return f"{check.threshold}: {version} has had no requests that count here; {stable}"
+    return (
+        f"{check.threshold}: {canary.bad} of {canary.requests} requests of {version} {check.bad_word} "
+        f"({_percent(canary.rate)}, {_percent(check.limit)} allowed); {stable}"
+    )
+
+
+def _conclude(policy: Analysis, analysis: AnalysisStatus, version: str) -> AnalysisStatus:
+    """The analysis with the verdict over all its checks."""
+    failed = [check.message for check in analysis.checks if check.verdict == Verdict.FAIL]
+    open_questions = [check.message for check in analysis.checks if check.verdict != Verdict.PASS]
+    if failed:
+        verdict, message = Verdict.FAIL, ". ".join(failed)
+    elif analysis.step_requests == 0:
+        verdict, message = Verdict.NO_DATA, f"No request has reached {version} in this step yet"
+    elif open_questions:
+        verdict, message = Verdict.INCONCLUSIVE, "Not decided yet: " + ". ".join(open_questions)
+    elif analysis.step_requests < policy.min_requests or analysis.step_ticks < MIN_STEP_TICKS:
+        verdict, message = (
+            Verdict.INCONCLUSIVE,
+            (
+                f"Nothing bad so far, but {version} has had {analysis.step_requests} requests in {analysis.step_ticks} "
+                f"looks of this step, and needs {policy.min_requests} in at least {MIN_STEP_TICKS}"
+            ),
+        )
+    else:
+        verdict, message = Verdict.PASS, ". ".join(check.message for check in analysis.checks)
+    return analysis.model_copy(update={"verdict": verdict, "message": message})
+
+
+def _log_e(log_values: Sequence[str], looks: int) -> float:
+    return evalue.log_e([float(value) for value in log_values], looks)
+
+
+def _grown(before: Sequence[str], log_factors: Sequence[float], looks: int) -> tuple[str, ...]:
+    """The log values after a look, as the status keeps them: Kubernetes objects hold no floats."""
+    grown = evalue.grow([float(value) for value in before], log_factors, looks)
+    return tuple(f"{value:.6f}" for value in grown)
+
+
+def _counts(arm: ArmCounts) -> Counts:
+    return Counts(arm.requests, arm.bad)
+
+
+def _sum(arm: ArmCounts, look: Counts) -> ArmCounts:
+    return ArmCounts(requests=arm.requests + look.requests, bad=arm.bad + look.bad)
+
+
+def _of(counts: Counts) -> str:
+    return f"{counts.bad} of {counts.requests} ({_percent(counts.rate)})"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f}%"
+
+
+def _format_latency(seconds: float | None) -> str | None:
+    """A duration to three digits, such as 12.3ms or 1.5s."""
+    if seconds is None:
+        return None
+    milliseconds = float(f"{seconds * 1000:.3g}")
+    return f"{milliseconds:g}ms" if milliseconds < 1000 else f"{seconds:.3g}s"  # noqa: PLR2004

@@ -1,0 +1,112 @@
+"""E-values: evidence from counts that may be looked at after every tick without spoiling its guarantee.
+
+An e-process starts at 1 and, while the hypothesis holds, reaches 1/alpha at any time of a whole rollout with a
+probability of alpha at most (Ville's inequality). Each process here is a mixture of likelihood ratios: over a grid of
+alternatives, and over the look from which on the alternative holds. The second keeps a long good record from hiding a
+revision that goes bad late. One logarithm for each alternative is all the memory that this takes.
+
+- M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data", arXiv 2011.03567: sequential tests of
+  counts, and what makes looking at any time safe.
+- M. Lindon et al., "Rapid Regression Detection in Software Deployments through Sequential Testing", arXiv 2205.14762:
+  the same for canaries, with the counts of two arms that serve side by side.
+- J. Shin, A. Ramdas and A. Rinaldo, "E-detectors", arXiv 2203.03532: mixtures over the time of a change.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_RATIO_FACTORS: Final = (2, 4, 8, 16, 32)
+_RATE_FACTORS: Final = (1.5, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Requests of one revision, and how many of them were bad; 0 <= bad <= requests."""
+
+    requests: int
+    bad: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bad <= self.requests:
+            raise ValueError(f"{self.bad} bad of {self.requests} requests is not a count")
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.requests + other.requests, self.bad + other.bad)
+
+    @property
+    def rate(self) -> float:
+        """The share of bad requests, between 0 and 1; 0 without requests."""
+        return self.bad / self.requests if self.requests else 0.0
+
+
+def ratio_grid(tolerated: float) -> tuple[float, ...]:
+    """The alternatives to "at most `tolerated` times as many bad requests as the baseline"."""
+    return tuple(tolerated * factor for factor in _RATIO_FACTORS)
+
+
+def rate_grid(limit: float) -> tuple[float, ...]:
+    """The alternatives, all under 1, to "at most a share of `limit` is bad"; `limit` is between 0 and 1."""
+    rates = tuple(limit * factor for factor in _RATE_FACTORS if limit * factor < 1)
+    return rates or ((1 + limit) / 2,)
+
+
+def relative_log_factors(canary: Counts, baseline: Counts, tolerated: float) -> tuple[float, ...]:
+    """What one look adds to the log e-value of each ratio of `ratio_grid(tolerated)`.
+
+    Of all bad requests of a look, the canary's are a binomial draw whose chance depends on the ratio of the two rates
+    only, so a change that meets both revisions, such as a slow database, is no evidence against either.
+    """
+    bad = canary.bad + baseline.bad
+    if bad == 0:
+        return (0.0,) * len(_RATIO_FACTORS)
+    return tuple(
+        canary.bad * math.log(ratio / tolerated)
+        + bad
+        * math.log(
+            (tolerated * canary.requests + baseline.requests) / (ratio * canary.requests + baseline.requests),
+        )
+        for ratio in ratio_grid(tolerated)
+    )
+
+
+def absolute_log_factors(arm: Counts, limit: float) -> tuple[float, ...]:
+    """What one look adds to the log e-value of each rate of `rate_grid(limit)`."""
+    good = arm.requests - arm.bad
+    return tuple(
+        arm.bad * math.log(rate / limit) + good * (math.log1p(-rate) - math.log1p(-limit)) for rate in rate_grid(limit)
+    )
+
+
+def grow(log_values: Sequence[float], log_factors: Sequence[float], look: int) -> tuple[float, ...]:
+    """The log values of the alternatives after a look, counted from 1, that brought `log_factors`.
+
+    Half of the mixture begins at the first look, and 1 / (2 * look * (look - 1)) of it at each later one. Alternatives
+    without a value so far begin at this look.
+    """
+    beginning = math.log(0.5) if look == 1 else -math.log(2 * look * (look - 1))
+    if len(log_values) != len(log_factors):
+        return tuple(beginning + factor for factor in log_factors)
+    return tuple(_log_sum((value, beginning)) + factor for value, factor in zip(log_values, log_factors, strict=True))
+
+
+def log_e(log_values: Sequence[float], looks: int) -> float:
+    """The log e-value after `looks` looks: the mean over the alternatives, and 1 / (2 * looks) that is yet to begin.
+
+    It is 0 before the first look and never under -log(2 * looks), however good the record.
+    """
+    if looks == 0:
+        return 0.0
+    return _log_sum((_log_sum(log_values) - math.log(len(log_values)), -math.log(2 * looks)))
+
+
+def requests_to_show(limit: float, confidence: float = 0.95) -> int:
+    """How many requests without a bad one show with `confidence` that a share of at most `limit` is bad."""
+    return math.ceil(math.log1p(-confidence) / math.log1p(-limit))
+
+
+def _log_sum(log_values: Sequence[float]) -> float:
+    """The logarithm of a sum of values given by their logarithms, without overflow."""
+    largest = max(log_values)
+    return largest + math.log(math.fsum(math.exp(value - largest) for value in log_values))
