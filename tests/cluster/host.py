@@ -1,0 +1,74 @@
+"""What the embedded cluster needs of the machine: root and some Debian packages."""
+
+import os
+import re
+import shutil
+import subprocess
+
+from tests.cluster import commands
+from tests.cluster.errors import ClusterError
+from tests.cluster.progress import step
+
+# The program that shows that a package is there, and the package.
+NODE_PACKAGES = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "sysctl": "procps",
+    "openssl": "openssl",
+}
+BUILD_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+MINIMUM_GO = (1, 26)
+# Debian keeps administrators' programs where a plain user's PATH does not look.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def require_root() -> None:
+    """Raise ClusterError unless the user is root."""
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "the embedded cluster needs root (it makes network namespaces and mounts): run as root, "
+            "start Docker for kind, or name a cluster with SERINUS_TEST_KUBECONFIG"
+        )
+
+
+def require_go() -> None:
+    """Raise ClusterError unless a new enough Go is there."""
+    wanted = ".".join(map(str, MINIMUM_GO))
+    if not shutil.which("go"):
+        raise ClusterError(f"Go {wanted} or newer is needed to build the test cluster's programs: install it")
+    version = commands.run(["go", "env", "GOVERSION"]).strip()
+    found = re.match(r"go(\d+)\.(\d+)", version)
+    if not found or (int(found[1]), int(found[2])) < MINIMUM_GO:
+        raise ClusterError(f"Go {wanted} or newer is needed to build the test cluster's programs, not {version}")
+
+
+def require_packages(programs: dict[str, str]) -> None:
+    """Install the Debian packages whose programs are missing.
+
+    Raises ClusterError, naming the packages, where that is not possible.
+    """
+    missing = sorted({package for name, package in programs.items() if not shutil.which(name, path=SEARCH_PATH)})
+    if not missing:
+        return
+    install = f"apt-get install --no-install-recommends {' '.join(missing)}"
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise ClusterError(f"the test cluster needs more packages; as root: {install}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with step(f"installing the Debian packages {' '.join(missing)}"):
+        commands.run(["apt-get", "update", "-q"], env=environment)
+        commands.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], env=environment)
+
+
+def docker_runs() -> bool:
+    """Return whether a Docker daemon answers."""
+    if not shutil.which("docker"):
+        return False
+    answer = subprocess.run(["docker", "info"], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return answer.returncode == 0
