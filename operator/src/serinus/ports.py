@@ -61,3 +61,50 @@ class Metrics(Protocol):
         Raises MetricsUnavailableError when the counts cannot be trusted.
         """
         ...
+
+
+class ApiConflictError(Exception):
+    """The API server refused a write because the object has changed meanwhile, or belongs to someone else."""
+
+
+class ApiRefusedError(Exception):
+    """The API server refused a write for good: the same request will be refused again. The message says why."""
+
+
+class Kube(Protocol):
+    """Writes to the Kubernetes API. Each returns the object as it then is.
+
+    Raises ApiConflictError, ApiRefusedError, or any other exception for a fault that may pass.
+    """
+
+    def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
+        """Server-side apply; with `force`, fields of other managers are taken over."""
+        ...
+
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        """Set a Deployment's replicas through its scale subresource."""
+        ...
+
+    def delete(self, manifest: Manifest) -> None:
+        """Delete the object with this name and uid, and what it owns; one that is gone already is fine."""
+        ...
+
+    def write_status(self, manifest: Manifest, status: Manifest) -> Manifest:
+        """Replace the status of the InferenceService, if it is still at the resourceVersion of `manifest`."""
+        ...
+
+
+class Recorder(Protocol):
+    """Tells the users what happened."""
+
+    def event(self, manifest: Manifest, severity: str, reason: str, message: str) -> None:
+        """Record a Kubernetes event on the object; failing to is logged and forgotten."""
+        ...
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def __call__(self) -> datetime:
+        """Now, in UTC."""
+        ...

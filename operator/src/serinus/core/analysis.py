@@ -195,9 +195,12 @@ def _judge(look: _Look, status: CheckStatus, critical: float, version: str) -> C
     over_baseline = (
         _log_e(status.relative_log_e, look.number) >= critical and canary.rate - baseline.rate >= MIN_DIFFERENCE
     )
-    # When both are bad, the canary's evidence may be complete a few looks before the baseline's. As long as the
-    # baseline's points to a broken limit at all, the next looks decide whom to blame.
-    baseline_is_suspect = _log_e(status.baseline_absolute_log_e, look.number) > _BASELINE_SUSPECT_LOG_E
+    # When both are bad, the canary's evidence may be complete a few looks before the baseline's. As long as anything
+    # says that the baseline is over the limit too, the next looks decide whom to blame.
+    baseline_is_suspect = (
+        baseline.rate > look.check.limit
+        or _log_e(status.baseline_absolute_log_e, look.number) > _BASELINE_SUSPECT_LOG_E
+    )
     if canary.requests == 0:
         verdict = Verdict.NO_DATA
     elif status.bad_ticks >= MIN_BAD_TICKS and (over_baseline or (over_limit and not baseline_is_suspect)):

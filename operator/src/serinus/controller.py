@@ -1,0 +1,125 @@
+"""Feeds the reconciler: keys from events in, visits out, by a few workers in one event loop."""
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from serinus import telemetry
+from serinus.core.observe import Children
+from serinus.ports import ApiConflictError, Manifest
+from serinus.queue import WorkQueue
+from serinus.reconciler import Reconciler, Result
+
+logger: Final = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""Namespace and name of an InferenceService."""
+
+Index = Mapping[Key, Iterable[Manifest]]
+
+
+class Controller:
+    """The queue and the workers between the watches and the reconciler."""
+
+    def __init__(self, reconciler: Reconciler, workers: int) -> None:
+        self._reconciler = reconciler
+        self._workers = workers
+        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._indices: Mapping[str, Index] = {}
+        self._written: dict[Key, Manifest] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
+
+    def start(self, indices: Mapping[str, Any]) -> None:
+        """Begin to work, on what the indices hold."""
+        self._indices = indices
+        self._tasks = [asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._workers)]
+
+    async def stop(self) -> None:
+        """Stop taking keys, and let the visits under way finish."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._executor.shutdown)
+
+    def enqueue(self, namespace: str, name: str) -> None:
+        """Have the InferenceService visited."""
+        self._queue.add((namespace, name))
+        telemetry.QUEUE_DEPTH.set(len(self._queue))
+
+    def is_healthy(self) -> bool:
+        """Whether all workers are there to work."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            telemetry.QUEUE_DEPTH.set(len(self._queue))
+            try:
+                await self._visit(key)
+            finally:
+                self._queue.done(key)
+
+    async def _visit(self, key: Key) -> None:
+        service = self._newest(key)
+        if service is None:
+            self._queue.forget(key)
+            return
+        loop = asyncio.get_running_loop()
+        visit = functools.partial(self._reconciler.reconcile, service, self._children(key))
+        try:
+            with telemetry.RECONCILE_SECONDS.time():
+                result = await loop.run_in_executor(self._executor, visit)
+        except ApiConflictError as error:
+            logger.debug("%s/%s was seen out of date: %s", *key, error)
+            telemetry.RECONCILES.labels("conflict").inc()
+            self._queue.retry(key)
+        except Exception:
+            logger.exception("visit to %s/%s failed; it is tried again", *key)
+            telemetry.RECONCILES.labels("error").inc()
+            self._queue.retry(key)
+        else:
+            telemetry.RECONCILES.labels("success").inc()
+            self._settle(key, result)
+
+    def _settle(self, key: Key, result: Result) -> None:
+        self._queue.forget(key)
+        if result.written is not None:
+            self._written[key] = result.written
+        if result.again_after is not None:
+            self._queue.add_after(key, result.again_after)
+
+    def _newest(self, key: Key) -> Manifest | None:
+        """The InferenceService as last seen, or as last written where the watch has yet to catch up."""
+        seen = next(iter(self._indices["services"].get(key, ())), None)
+        written = self._written.get(key)
+        if seen is None or written is None:
+            self._written.pop(key, None)
+            return seen
+        same_object = seen["metadata"]["uid"] == written["metadata"]["uid"]
+        if same_object and _version(written) > _version(seen):
+            return written
+        del self._written[key]
+        return seen
+
+    def _children(self, key: Key) -> Children:
+        def having(kind: str) -> tuple[Manifest, ...]:
+            return tuple(self._indices[kind].get(key, ()))
+
+        return Children(
+            deployments=having("deployments"),
+            controller_revisions=having("controller_revisions"),
+            services=having("kubernetes_services"),
+            autoscalers=having("autoscalers"),
+            disruption_budgets=having("disruption_budgets"),
+            pods=having("pods"),
+        )
+
+
+def _version(manifest: Manifest) -> int:
+    """Resource versions of one object are comparable as numbers."""
+    return int(manifest["metadata"]["resourceVersion"])

@@ -1,0 +1,221 @@
+"""Reconciling one InferenceService: read, decide, write the intent to status, then make the world match."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import ValidationError
+
+from serinus import telemetry
+from serinus.api.status import InferenceServiceStatus
+from serinus.api.units import parse_duration
+from serinus.api.v1beta1 import InferenceServiceSpec
+from serinus.config import Settings
+from serinus.core import canary, conditions, names
+from serinus.core.command import Command, parse_command
+from serinus.core.desired import Identity, desired
+from serinus.core.observe import Children, Observed, observe
+from serinus.core.plan import Action, Apply, Delete, Scale, plan
+from serinus.core.projection import slim_service
+from serinus.core.report import status_of
+from serinus.core.revision import revision_of
+from serinus.core.state import State, state_of
+from serinus.ports import (
+    ApiConflictError,
+    ApiRefusedError,
+    Clock,
+    Kube,
+    Manifest,
+    Metrics,
+    MetricsQuery,
+    MetricsSample,
+    MetricsUnavailableError,
+    Recorder,
+)
+
+logger: Final = logging.getLogger(__name__)
+
+REFUSED_RETRY: Final = timedelta(minutes=1)
+"""When a write that was refused for good is tried again, in case the reason has been put right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a visit came to."""
+
+    again_after: timedelta | None = None
+    """When to come again even if nothing changes."""
+    written: Manifest | None = None
+    """The InferenceService as it is after its status was written; None when nothing was written."""
+
+
+class Reconciler:
+    """Makes the children of a service what its spec and its rollout say."""
+
+    def __init__(self, kube: Kube, metrics: Metrics, recorder: Recorder, settings: Settings, clock: Clock) -> None:
+        self._kube = kube
+        self._metrics = metrics
+        self._recorder = recorder
+        self._settings = settings
+        self._clock = clock
+        self._refusals: dict[str, str] = {}
+
+    def reconcile(self, service: Manifest, children: Children) -> Result:
+        """Visit one service. `service` and `children` are as last seen, and are not changed.
+
+        Raises ApiConflictError when what was seen is out of date, and whatever the API client raises for a fault
+        that may pass; the caller comes again later.
+        """
+        if "deletionTimestamp" in service["metadata"]:
+            return Result()
+        now = self._clock()
+        before = InferenceServiceStatus.model_validate(service.get("status", {}))
+        observed = observe(service["metadata"]["uid"], children)
+        try:
+            spec = InferenceServiceSpec.model_validate(service["spec"])
+        except ValidationError as error:
+            return Result(written=self._report_invalid(service, before, observed, error, now))
+        return self._visit(service, spec, before, children, observed, now)
+
+    def _visit(
+        self,
+        service: Manifest,
+        spec: InferenceServiceSpec,
+        before: InferenceServiceStatus,
+        children: Children,
+        observed: Observed,
+        now: datetime,
+    ) -> Result:
+        asked = revision_of(spec)
+        state = state_of(before) or canary.first_state(asked, now)
+        look = self._look(service, state, observed, now)
+        situation = canary.Situation(spec, asked, state, observed, now, look, _command(service))
+        decision = canary.step(situation)
+        assertions = conditions.assess(decision.state, observed, look, self._refusals.get(service["metadata"]["uid"]))
+        written = self._write_status(service, before, decision.state, observed, assertions, now)
+        self._tell(service, decision.transitions)
+        identity = _identity(service)
+        wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server)
+        sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))
+        return Result(canary.next_visit(decision.state, now) if sooner is None else sooner, written)
+
+    def _report_invalid(
+        self,
+        service: Manifest,
+        before: InferenceServiceStatus,
+        observed: Observed,
+        error: ValidationError,
+        now: datetime,
+    ) -> Manifest | None:
+        """Say what is wrong with the spec, and leave all else as it is."""
+        problems = (f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in error.errors())
+        serves = before.stable is not None and observed.ready(before.stable.revision) > 0
+        assertions = conditions.invalid_spec(" ".join(problems), serves)
+        metadata = service["metadata"]
+        status = before.model_copy(
+            update={
+                "observed_generation": metadata["generation"],
+                "conditions": conditions.with_times(assertions, before.conditions, metadata["generation"], now),
+            }
+        )
+        return self._replace_status(service, before, status)
+
+    def _look(
+        self, service: Manifest, state: State, observed: Observed, now: datetime
+    ) -> MetricsSample | MetricsUnavailableError | None:
+        """Look at the metrics if it is time to."""
+        policy = state.rollout.policy
+        if not canary.look_is_due(state, now) or policy is None or state.canary is None:
+            return None
+        analysis = policy.analysis
+        threshold = parse_duration(analysis.latency.threshold).total_seconds() if analysis.latency else None
+        query = MetricsQuery(
+            namespace=service["metadata"]["namespace"],
+            service=service["metadata"]["name"],
+            ready_pods={one.name: observed.ready(one.name) for one in (state.stable, state.canary)},
+            since=state.analysis.last_tick_at if state.analysis else None,
+            now=now,
+            interval=parse_duration(analysis.interval),
+            latency_threshold_seconds=threshold,
+            percentile=analysis.latency.percentile if analysis.latency else 95,
+        )
+        try:
+            return self._metrics.sample(query)
+        except MetricsUnavailableError as error:
+            return error
+
+    def _write_status(
+        self,
+        service: Manifest,
+        before: InferenceServiceStatus,
+        state: State,
+        observed: Observed,
+        assertions: tuple[conditions.Assertion, ...],
+        now: datetime,
+    ) -> Manifest | None:
+        """Write the intent down before anything is done about it; nothing when it stands there already."""
+        metadata = service["metadata"]
+        url = f"http://{metadata['name']}.{metadata['namespace']}.svc"
+        status = status_of(state, observed, assertions, before, metadata["generation"], url, now)
+        return self._replace_status(service, before, status)
+
+    def _replace_status(
+        self, service: Manifest, before: InferenceServiceStatus, status: InferenceServiceStatus
+    ) -> Manifest | None:
+        if status == before:
+            return None
+        return slim_service(self._kube.write_status(service, status.to_wire()))
+
+    def _tell(self, service: Manifest, transitions: tuple[canary.Transition, ...]) -> None:
+        for transition in transitions:
+            telemetry.TRANSITIONS.labels(transition.reason).inc()
+            logger.info("%s: %s", transition.reason, transition.message)
+            self._recorder.event(service, transition.severity, transition.reason, transition.message)
+
+    def _carry_out_all(self, service: Manifest, actions: tuple[Action, ...]) -> timedelta | None:
+        """Make the writes in order. Where one is refused for good: when to come again."""
+        uid = service["metadata"]["uid"]
+        try:
+            for action in actions:
+                self._carry_out(action)
+        except ApiRefusedError as error:
+            known = self._refusals.get(uid) == str(error)
+            self._refusals[uid] = str(error)
+            if not known:
+                self._recorder.event(service, "Warning", "WriteRefused", str(error))
+            return REFUSED_RETRY if known else timedelta()
+        if self._refusals.pop(uid, None) is not None:
+            return timedelta()
+        return None
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Apply(manifest, exists):
+                self._apply(manifest, force=exists)
+            case Scale(namespace, name, replicas):
+                self._kube.scale(namespace, name, replicas)
+            case Delete(manifest):
+                self._kube.delete(manifest)
+
+    def _apply(self, manifest: Manifest, *, force: bool) -> None:
+        """Apply an object. A new one is not forced: one of that name that is somebody else's is left alone."""
+        try:
+            self._kube.apply(manifest, force=force)
+        except ApiConflictError as error:
+            if force:
+                raise
+            kind, name = manifest["kind"], manifest["metadata"]["name"]
+            raise ApiRefusedError(
+                f"{kind} {name} is there already and belongs to somebody else; rename the InferenceService, or "
+                f"remove that {kind}. ({error})"
+            ) from error
+
+
+def _identity(service: Manifest) -> Identity:
+    metadata = service["metadata"]
+    return Identity(metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def _command(service: Manifest) -> Command | None:
+    return parse_command(service["metadata"].get("annotations", {}).get(names.COMMAND_ANNOTATION, ""))
