@@ -1,0 +1,204 @@
+"""The command line: `serinus-server serve` and `serinus-server fetch`."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from serinus_server import __version__
+from serinus_server.access_log import AccessLogMode
+from serinus_server.cgroup import memory_limit
+from serinus_server.failure import FatalError, write_termination_message
+from serinus_server.log import JsonLog
+from serinus_server.settings import ServeSettings
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_SIZE_UNITS: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+_DURATION_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DEFAULT_IN_FLIGHT_BYTES: Final = 256 << 20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    log = JsonLog()
+    try:
+        options.command(options, log)
+        status = 0
+    except FatalError as failure:
+        log.event(failure.line, level="error", reason=failure.reason.wire_name)
+        write_termination_message(failure)
+        status = failure.exit_code
+    except OSError as error:
+        log.event(str(error), level="error")
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    log.close()
+    sys.exit(status)
+
+
+def _serve(options: argparse.Namespace, log: JsonLog) -> None:
+    from serinus_server.lifecycle import serve  # noqa: PLC0415 - `fetch` has no use for the runtime
+
+    in_flight_bytes = options.max_in_flight_bytes or max(
+        options.max_body_size, (memory_limit() or _DEFAULT_IN_FLIGHT_BYTES * 4) // 4
+    )
+    serve(
+        ServeSettings(
+            model_path=options.model_path,
+            model_name=options.model_name,
+            model_version=options.model_version,
+            host=options.host,
+            http_port=options.http_port,
+            request_timeout=options.request_timeout,
+            max_body_size=options.max_body_size,
+            max_in_flight=options.max_in_flight,
+            max_in_flight_bytes=in_flight_bytes,
+            drain_delay=options.drain_delay,
+            keep_alive_timeout=options.keep_alive_timeout,
+            max_connection_age=options.max_connection_age,
+            intra_op_threads=options.intra_op_threads,
+            warm_up=not options.skip_warm_up,
+            access_log=AccessLogMode(options.access_log),
+            inferenceservice=os.environ.get("SERINUS_INFERENCESERVICE") or options.model_name,
+            revision=os.environ.get("SERINUS_REVISION", ""),
+        ),
+        log,
+    )
+
+
+def _fetch(options: argparse.Namespace, log: JsonLog) -> None:
+    from serinus_server.fetching.transfer import FetchRequest, fetch  # noqa: PLC0415 - `serve` has no use for it
+
+    fetch(FetchRequest(options.uri, options.folder, options.sha256, options.max_size, options.allow_http), log)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="serinus-server", description="Serves ONNX models over the Open Inference Protocol."
+    )
+    parser.add_argument("--version", action="version", version=f"serinus-server {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_fetch(commands)
+    return parser
+
+
+def _add_serve(commands: _Commands) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="serve a model",
+        description="Serve a model. Every option can also be set as SERINUS_<OPTION>, such as SERINUS_DRAIN_DELAY.",
+    )
+    serve.set_defaults(command=_serve)
+    option = _OptionAdder(serve)
+    option("--model-path", Path, None, "model file, or a folder with model.onnx or a single .onnx file")
+    option("--model-name", _name, None, "name in URLs, replies and metrics")
+    option("--model-version", _name, None, "version in URLs, replies and metrics")
+    option("--host", str, "0.0.0.0", "address to listen on")  # noqa: S104 - a pod's address is not known before
+    option("--http-port", _port, "8080", "port to listen on; 0 takes a free one and logs it")
+    option("--request-timeout", _positive_duration, "30s", "after this a request is answered with 504")
+    option("--max-body-size", _positive_size, "16Mi", "a larger request body is answered with 413")
+    option("--max-in-flight", _positive_int, "256", "requests in work at once; more are answered with 503")
+    option("--max-in-flight-bytes", _size, "0", "bytes of bodies in work at once; 0: a quarter of the memory limit")
+    option("--drain-delay", _duration, "5s", "how long to go on serving after SIGTERM, while clients turn away")
+    option("--keep-alive-timeout", _positive_duration, "120s", "close a connection idle for so long")
+    option("--max-connection-age", _positive_duration, "10s", "ask clients to reconnect after about so long")
+    option("--intra-op-threads", _positive_int, "1", "threads within a run; runs in parallel share the processors")
+    option("--access-log", str, "all", "which requests to log", [mode.value for mode in AccessLogMode])
+    serve.add_argument(
+        "--skip-warm-up",
+        action="store_true",
+        default=os.environ.get("SERINUS_SKIP_WARM_UP", "").lower() in {"1", "true"},
+        help="for a model that fails on every made-up input",
+    )
+
+
+def _add_fetch(commands: _Commands) -> None:
+    fetch = commands.add_parser("fetch", help="bring a model into a folder")
+    fetch.set_defaults(command=_fetch)
+    fetch.add_argument("uri", metavar="URI", help="s3://bucket/key, s3://bucket/folder/ or https://host/path")
+    fetch.add_argument("folder", metavar="DIR", type=Path, help="folder to put it in")
+    fetch.add_argument("--sha256", type=_sha256, metavar="HEX", help="digest that the model must have")
+    fetch.add_argument("--max-size", type=_positive_size, default="10Gi", help="size in all at most (default 10Gi)")
+    fetch.add_argument("--allow-http", action="store_true", help="allow http://, which is not encrypted")
+
+
+class _OptionAdder:
+    """Adds options whose default may come from the environment."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+
+    def __call__(
+        self,
+        flag: str,
+        type_: Callable[[str], Any],
+        default: str | None,
+        text: str,
+        choices: Sequence[str] | None = None,
+    ) -> None:
+        """Add one; without a default it is required."""
+        variable = "SERINUS_" + flag.removeprefix("--").replace("-", "_").upper()
+        given = os.environ.get(variable, default)
+        shown = "required" if default is None else f"default {default}"
+        self._parser.add_argument(
+            flag, type=type_, default=given, required=given is None, help=f"{text} ({shown})", choices=choices
+        )
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 500ms, 5s or 1m")
+    return float(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def _positive_duration(text: str) -> float:
+    seconds = _duration(text)
+    if seconds == 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|Ti|)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in bytes such as 1048576, 512Ki or 16Mi")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def _positive_size(text: str) -> int:
+    size = _size(text)
+    if size == 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return size
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004 - the largest port
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("must not be empty and not hold control characters")
+    return text
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a SHA-256: 64 hex digits")
+    return text.lower()

@@ -1,0 +1,85 @@
+"""What a model URI means: a scheme that is served here, and one file or a whole folder."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from serinus_server.failure import FatalError, Reason
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class ModelUri:
+    """A parsed URI.
+
+    `location` is the object key for s3 (without a leading slash) and the whole URL for http and https.
+    """
+
+    scheme: str
+    bucket: str
+    location: str
+    is_folder: bool
+    file_name: str
+
+    @property
+    def shown(self) -> str:
+        """The URI for logs and messages: without a query, which may hold a signature."""
+        if self.scheme == "s3":
+            return f"s3://{self.bucket}/{self.location}"
+        parts = urlsplit(self.location)
+        return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def parse(uri: str, *, allow_http: bool) -> ModelUri:
+    """Parse a model URI.
+
+    Raises FatalError(INVALID_URI) with what to change.
+    """
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as error:
+        raise FatalError(Reason.INVALID_URI, f"{uri!r} is not a URI: {error}") from error
+    if parts.scheme == "s3":
+        return _s3(uri, parts.netloc)
+    if parts.scheme == "https" or (parts.scheme == "http" and allow_http):
+        return _web(uri, parts.scheme, parts.path, parts.hostname, parts.username)
+    if parts.scheme == "http":
+        raise FatalError(Reason.INVALID_URI, "http:// is not encrypted; use https://, or allow it: --allow-http")
+    raise FatalError(
+        Reason.INVALID_URI,
+        f"unknown scheme {parts.scheme!r} in {uri.partition('?')[0]!r}; use s3://bucket/key or https://host/path",
+    )
+
+
+def _s3(uri: str, bucket: str) -> ModelUri:
+    # Not urlsplit's path: '?' and '#' are legal in an object key.
+    key = uri[len("s3://") + len(bucket) + 1 :] if uri.startswith(f"s3://{bucket}/") else ""
+    if not _BUCKET.fullmatch(bucket):
+        raise FatalError(Reason.INVALID_URI, f"{bucket!r} is not the name of an S3 bucket; use s3://bucket/key")
+    if not key.strip("/"):
+        raise FatalError(Reason.INVALID_URI, f"{uri!r} names no object; use s3://bucket/key")
+    is_folder = key.endswith("/")
+    return ModelUri("s3", bucket, key, is_folder, "" if is_folder else file_name(key))
+
+
+def _web(uri: str, scheme: str, path: str, host: str | None, user: str | None) -> ModelUri:
+    if not host:
+        raise FatalError(Reason.INVALID_URI, f"{uri.partition('?')[0]!r} names no host")
+    if user is not None:
+        raise FatalError(Reason.INVALID_URI, "a URI must not hold a user or password; use credentials")
+    if path.endswith("/") or not path:
+        raise FatalError(Reason.INVALID_URI, f"{scheme} has no folders: the URI must name one file")
+    return ModelUri(scheme, "", uri, False, file_name(unquote(path)))
+
+
+def file_name(path: str) -> str:
+    """The last part of a path, as a name that is safe to create.
+
+    Raises FatalError(INVALID_URI) for names that would leave the folder or hide.
+    """
+    name = path.rsplit("/", 1)[-1]
+    if name in {"", ".", ".."} or name.startswith(".") or "\0" in name or "\\" in name:
+        raise FatalError(Reason.INVALID_URI, f"{name!r} is not a usable file name")
+    return name

@@ -1,0 +1,116 @@
+"""A request, a reply, and who makes one of the other: HTTP without its bytes and connections."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import orjson
+
+JSON: Final = b"application/json"
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+
+
+class Request:
+    """One HTTP request, filled in while it is parsed.
+
+    `began` and `completed` are `time.perf_counter()` at the end of its head and of its body. `note` is
+    the handler's own. `body_size` counts what came, also where `body` was not kept.
+    """
+
+    __slots__ = (
+        "began",
+        "body",
+        "body_size",
+        "chunks",
+        "closes",
+        "complete",
+        "completed",
+        "declared_size",
+        "handler",
+        "headers",
+        "is_http_1_0",
+        "method",
+        "note",
+        "refusal",
+        "target",
+    )
+
+    def __init__(self, handler: "Handler") -> None:
+        self.handler = handler
+        self.method = b""
+        self.target = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.chunks: list[bytes] = []
+        self.body_size = 0
+        self.declared_size = 0
+        self.began = 0.0
+        self.completed = 0.0
+        self.complete = False
+        self.closes = False
+        self.is_http_1_0 = False
+        self.refusal: Reply | None = None
+        self.note: Any = None
+
+    def finish_body(self) -> None:
+        """The whole message has come."""
+        self.body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        self.chunks.clear()
+        self.complete = True
+        self.completed = time.perf_counter()
+
+
+@dataclass(slots=True)
+class Reply:
+    """One HTTP reply. `headers` are complete lines, each ended by CR LF."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: bytes = b""
+
+    def to_bytes(self, date: bytes, *, connection: bytes, omit_body: bool) -> bytes:
+        """The reply as sent. `connection` is a header line or nothing; HEAD omits the body."""
+        head = b"%bDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n" % (
+            _STATUS_LINES[self.status],
+            date,
+            self.content_type,
+            len(self.body),
+            self.headers,
+            connection,
+        )
+        return head if omit_body else head + self.body
+
+
+class Handler(Protocol):
+    """Answers the requests of one kind."""
+
+    def admit(self, request: Request) -> Reply | None:
+        """Decide on the head alone: a refusal, or None to go on and read the body."""
+        ...
+
+    def handle(self, request: Request, respond: Callable[[Request, Reply], None]) -> None:
+        """Answer a whole request: call `respond` once, now or later."""
+        ...
+
+    def answered(self, request: Request, reply: Reply) -> None:
+        """A reply, be it this handler's or the connection's own, was handed to the socket."""
+        ...
+
+    def abandon(self, request: Request) -> None:
+        """The client left before there was a reply."""
+        ...
+
+
+def json_reply(status: int, content: object) -> Reply:
+    """A reply with a JSON body."""
+    return Reply(status, orjson.dumps(content))
+
+
+def error_reply(status: int, message: str, headers: bytes = b"") -> Reply:
+    """The protocol's form of an error: `{"error": message}`."""
+    return Reply(status, orjson.dumps({"error": message}), headers=headers)

@@ -1,0 +1,81 @@
+"""The listening socket, its connections, and the clock that watches over them."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Final
+
+from serinus_server.http_connection import Connection
+from serinus_server.http_message import Handler
+from serinus_server.routes import Router
+from serinus_server.settings import ServeSettings
+
+_CHECK_INTERVAL_SECONDS: Final = 0.5
+_BACKLOG: Final = 1024
+
+
+class HttpServer:
+    """Accepts connections; holds what they share."""
+
+    def __init__(self, settings: ServeSettings, router: Router) -> None:
+        self._router = router
+        self._settings = settings
+        self.connections: set[Connection] = set()
+        self.date = b""
+        self.draining = False
+        self.max_body_size = settings.max_body_size
+        self.request_timeout = settings.request_timeout
+        self.keep_alive_timeout = settings.keep_alive_timeout
+        self.max_connection_age = settings.max_connection_age
+        self.unparsable: Handler = router.unparsable
+        self.resolve: Callable[[bytes, bytes], Handler] = router.resolve
+        self._clock: asyncio.TimerHandle | None = None
+
+    async def start(self) -> int:
+        """Listen; returns the port, which matters if 0 was asked for.
+
+        Raises OSError if the address is taken or not this machine's.
+        """
+        loop = asyncio.get_running_loop()
+        listener = await loop.run_in_executor(None, _listen, self._settings.host, self._settings.http_port)
+        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
+        self._tick()
+        return int(listener.getsockname()[1])
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections from here on."""
+        self._server.close()
+
+    async def finish(self, timeout: float) -> int:
+        """Wait for what is in work, for at most `timeout` seconds, then close.
+
+        Returns how many connections had to be cut off with a request pending.
+        """
+        deadline = time.perf_counter() + timeout
+        while any(not connection.idle for connection in self.connections) and time.perf_counter() < deadline:
+            await asyncio.sleep(0.02)
+        cut_off = sum(not connection.idle for connection in self.connections)
+        for connection in list(self.connections):
+            connection.close()
+        if self._clock is not None:
+            self._clock.cancel()
+        await asyncio.sleep(0)
+        return cut_off
+
+    def _tick(self) -> None:
+        self.date = formatdate(usegmt=True).encode()
+        now = time.perf_counter()
+        for connection in list(self.connections):
+            connection.check(now)
+        self._clock = asyncio.get_running_loop().call_later(_CHECK_INTERVAL_SECONDS, self._tick)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,133 @@
+"""`serve` from start to end: listen, load beside the probes, answer, drain."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import uvloop
+
+from serinus_server import __version__
+from serinus_server.access_log import AccessLog
+from serinus_server.admission import Admission
+from serinus_server.cgroup import available_cpus
+from serinus_server.decode import InferRequest
+from serinus_server.drain import drain
+from serinus_server.encode import NotRepresentableError, encode
+from serinus_server.executor import Executor
+from serinus_server.http_server import HttpServer
+from serinus_server.infer_handler import InferHandler
+from serinus_server.log import JsonLog
+from serinus_server.metrics import Metrics
+from serinus_server.model import Model, find_model_file, load
+from serinus_server.probe import examine
+from serinus_server.readiness import Readiness
+from serinus_server.routes import Router
+from serinus_server.settings import ServeSettings
+from serinus_server.warm_up import WarmUp, warm_up
+
+_FINISH_MARGIN_SECONDS: Final = 5.0
+
+
+def serve(settings: ServeSettings, log: JsonLog) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises FatalError if the model cannot be served, OSError if the port cannot be had.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    uvloop.run(_Service(settings, log).run())
+
+
+class _Service:
+    """The parts of one server, wired."""
+
+    def __init__(self, settings: ServeSettings, log: JsonLog) -> None:
+        self._settings = settings
+        self._log = log
+        self._readiness = Readiness()
+        self._metrics = Metrics(settings.inferenceservice, settings.revision, settings.model_version)
+        access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
+        admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
+        infer = InferHandler(self._readiness, admission, self._metrics, access_log, settings.request_timeout)
+        router = Router(settings.model_name, settings.model_version, infer, self._readiness, self._metrics, access_log)
+        self._server = HttpServer(settings, router)
+
+    async def run(self) -> None:
+        """Listen, become ready, and stay until a signal."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unexpected)
+        asked_to_stop: asyncio.Future[signal.Signals] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _on_signal, asked_to_stop, number)
+        port = await self._server.start()
+        self._log.event("listening", host=self._settings.host, port=port, server_version=__version__)
+        with ThreadPoolExecutor(1, "load") as loader:
+            loading = loop.run_in_executor(loader, self._load)
+            waiting: set[asyncio.Future[Any]] = {loading, asked_to_stop}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if asked_to_stop.done():
+                os._exit(0)  # nothing was served yet, and a load cannot be stopped halfway
+            self._become_ready(*loading.result())
+        number = await asked_to_stop
+        # Ctrl-C is a person who waits; nothing routes to this server then.
+        delay = self._settings.drain_delay if number is signal.SIGTERM else 0.0
+        timeout = self._settings.request_timeout + _FINISH_MARGIN_SECONDS
+        await drain(self._server, self._readiness, self._log, delay=delay, timeout=timeout)
+
+    def _load(self) -> tuple[Model, WarmUp | None]:
+        """Runs on a thread of its own, so that probes are answered meanwhile."""
+        settings = self._settings
+        started = time.perf_counter()
+        path = find_model_file(settings.model_path)
+        self._log.event("loading", path=str(path), bytes=path.stat().st_size)
+        examined = examine(path, warm_up=settings.warm_up)
+        model = load(
+            path,
+            settings.model_name,
+            settings.model_version,
+            intra_op_threads=settings.intra_op_threads,
+            inputs_without_rank=examined.inputs_without_rank,
+            external_files=examined.external_files,
+        )
+        warmed = warm_up(model.session, model.signature) if settings.warm_up else None
+        if warmed:
+            _first_inference(model, warmed)
+        self._log.event("loaded", seconds=round(time.perf_counter() - started, 3), digest=model.digest)
+        return model, warmed
+
+    def _become_ready(self, model: Model, warmed: WarmUp | None) -> None:
+        threads = max(1, available_cpus() // self._settings.intra_op_threads)
+        executor = Executor(model, warmed, threads)
+        self._metrics.model_loaded(model.digest, model.load_seconds)
+        self._readiness.ready(model, executor)
+        self._log.event(
+            "ready",
+            model=model.name,
+            version=model.version,
+            digest=model.digest,
+            run_seconds=round(warmed.run_seconds, 6) if warmed else None,
+            execution="inline" if executor.runs_inline else f"{threads} threads",
+            intra_op_threads=self._settings.intra_op_threads,
+            load_seconds=round(model.load_seconds, 3),
+            left_out_outputs=dict(model.signature.unsupported_outputs),
+        )
+
+    def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self._log.event(context.get("message", "unexpected error"), level="error", error=repr(error))
+
+
+def _first_inference(model: Model, warmed: WarmUp) -> None:
+    """Through run and encode, as a request goes."""
+    request = InferRequest("warm-up", warmed.feeds, list(model.signature.outputs))
+    with contextlib.suppress(NotRepresentableError):  # made-up inputs may well give NaN
+        encode(model, request, model.run(warmed.feeds, request.outputs))
+
+
+def _on_signal(asked_to_stop: "asyncio.Future[signal.Signals]", number: signal.Signals) -> None:
+    if asked_to_stop.done():
+        os._exit(128 + number)  # asked twice: leave at once
+    asked_to_stop.set_result(number)

@@ -1,0 +1,69 @@
+"""JSON lines on stderr, written by a thread of their own so that a slow reader never stalls a request."""
+
+import os
+import sys
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+_MAX_WAITING_LINES: Final = 20_000
+_FLUSH_INTERVAL_SECONDS: Final = 0.1
+
+
+class JsonLog:
+    """Collects lines and writes them in order, a few times a second.
+
+    Lines beyond `_MAX_WAITING_LINES` are dropped and counted rather than kept in memory.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = sys.stderr.fileno() if descriptor is None else descriptor
+        self._lines: deque[bytes] = deque()
+        self._wake = threading.Event()
+        self._closed = False
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._write_until_closed, name="log", daemon=True)
+        self._thread.start()
+
+    def event(self, message: str, level: str = "info", **fields: object) -> None:
+        """Log something that happened to the process; written at once."""
+        self.line({"time": timestamp(), "level": level, "message": message, **fields})
+        self._wake.set()
+
+    def line(self, fields: dict[str, Any]) -> None:
+        """Log one object as it is."""
+        if len(self._lines) >= _MAX_WAITING_LINES:
+            self.dropped += 1
+            return
+        self._lines.append(orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        """Write what is left. Nothing may be logged afterwards."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join(timeout=2)
+
+    def _write_until_closed(self) -> None:
+        while not self._closed:
+            self._wake.wait(_FLUSH_INTERVAL_SECONDS)
+            self._wake.clear()
+            self._write_waiting()
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        lines = self._lines
+        while lines:
+            chunk = b"".join(lines.popleft() for _ in range(min(len(lines), 256)))
+            try:
+                while chunk:
+                    chunk = chunk[os.write(self._descriptor, chunk) :]
+            except OSError:
+                return  # nobody reads stderr; there is no other place to say so
+
+
+def timestamp() -> str:
+    """Now, in UTC, as RFC 3339 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,124 @@
+"""What Prometheus sees. Counted in plain Python on the event loop's thread, so that it costs next to nothing.
+
+Every series exists at 0 from the start: a rate over a series that appears with its first error would
+miss that error.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.utils import floatToGoString
+
+from serinus_server import __version__
+from serinus_server.buckets import BUCKET_BOUNDS_SECONDS
+
+EXPECTED_CODES: Final = (200, 400, 408, 413, 415, 499, 500, 503, 504)
+"""Status codes of inference replies; 499 is a client that left before its reply."""
+
+REJECTION_REASONS: Final = ("not_ready", "in_flight_requests", "in_flight_bytes", "deadline", "body_size")
+STAGES: Final = ("decode", "queue", "run", "encode")
+
+_LABELS: Final = ("inferenceservice", "revision", "version")
+_BOUNDS_AS_TEXT: Final = [*map(floatToGoString, BUCKET_BOUNDS_SECONDS), "+Inf"]
+
+
+class Metrics:
+    """The counters of one server. All methods but `expose` belong to the event loop's thread."""
+
+    def __init__(self, inferenceservice: str, revision: str, version: str) -> None:
+        self._labels = [inferenceservice, revision, version]
+        self._requests = dict.fromkeys(EXPECTED_CODES, 0)
+        self._rejections = dict.fromkeys(REJECTION_REASONS, 0)
+        self._buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
+        self._duration_sum = 0.0
+        self._stage_counts = dict.fromkeys(STAGES, 0)
+        self._stage_sums = dict.fromkeys(STAGES, 0.0)
+        self._load_seconds = 0.0
+        self._digest: str | None = None
+        self.in_flight = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def model_loaded(self, digest: str, seconds: float) -> None:
+        """Note the model now served and how long its load took."""
+        self._digest = digest
+        self._load_seconds = seconds
+
+    def answered(self, code: int, seconds: float) -> None:
+        """Count an inference reply; its duration counts only if it succeeded."""
+        self._requests[code] = self._requests.get(code, 0) + 1
+        if 200 <= code < 300:  # noqa: PLR2004
+            self._buckets[bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
+            self._duration_sum += seconds
+
+    def rejected(self, reason: str) -> None:
+        """Count a request refused without being run."""
+        self._rejections[reason] += 1
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Add the time that a request spent in one of `STAGES`."""
+        self._stage_counts[name] += 1
+        self._stage_sums[name] += seconds
+
+    def expose(self) -> bytes:
+        """All metrics in Prometheus' text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """prometheus-client's collector protocol."""
+        requests = CounterMetricFamily(
+            "serinus_requests", "Inference requests answered, by status code.", labels=[*_LABELS, "code"]
+        )
+        for code, count in self._requests.items():
+            requests.add_metric([*self._labels, str(code)], count)
+        yield requests
+        yield self._durations()
+        rejections = CounterMetricFamily(
+            "serinus_rejected_requests", "Inference requests refused without a run.", labels=[*_LABELS, "reason"]
+        )
+        for reason, count in self._rejections.items():
+            rejections.add_metric([*self._labels, reason], count)
+        yield rejections
+        stages = SummaryMetricFamily(
+            "serinus_stage_seconds", "Time spent in each stage of a request.", labels=[*_LABELS, "stage"]
+        )
+        for stage, count in self._stage_counts.items():
+            stages.add_metric([*self._labels, stage], count, self._stage_sums[stage])
+        yield stages
+        yield self._gauge("serinus_in_flight_requests", "Inference requests in work.", self.in_flight)
+        yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
+        yield self._build_info()
+
+    def _durations(self) -> Metric:
+        family = HistogramMetricFamily(
+            "serinus_request_duration_seconds",
+            "Time from a whole inference request to its reply, of successful ones.",
+            labels=_LABELS,
+        )
+        counts = zip(_BOUNDS_AS_TEXT, accumulate(self._buckets), strict=True)
+        family.add_metric(self._labels, [(bound, float(count)) for bound, count in counts], self._duration_sum)
+        return family
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=_LABELS)
+        family.add_metric(self._labels, value)
+        return family
+
+    def _build_info(self) -> Metric:
+        family = GaugeMetricFamily(
+            "serinus_build_info", "1, with what is served.", labels=[*_LABELS, "digest", "server_version"]
+        )
+        if self._digest is not None:
+            family.add_metric([*self._labels, self._digest, __version__], 1)
+        return family

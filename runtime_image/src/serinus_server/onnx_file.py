@@ -1,0 +1,239 @@
+"""Reads an ONNX file's outline without a parser library, to refuse what is unsafe before anything loads it.
+
+An ONNX file is a protocol buffer. Only lengths and tags are read here: a field that is not of interest
+is skipped by its length, so that a model of many gigabytes takes as long as its node count.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from serinus_server.failure import FatalError, Reason
+
+_STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training"})
+_RUNTIME_DOMAINS: Final = ("com.microsoft", "com.ms.")
+_MAX_GRAPH_DEPTH: Final = 64
+
+# Field numbers of onnx.proto3.
+_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_FUNCTIONS = 1, 7, 25
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_SPARSE = 1, 5, 11, 15
+_FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_ATTRIBUTE = 7, 10, 11
+_NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
+_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
+_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
+_SPARSE_VALUES, _SPARSE_INDICES = 1, 2
+_TENSOR_EXTERNAL_DATA = 13
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_INPUT_NAME, _INPUT_TYPE = 1, 2
+_TYPE_TENSOR, _TENSOR_TYPE_SHAPE = 1, 2
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_VARINT_BITS: Final = 63
+
+
+@dataclass
+class Outline:
+    """What of a model matters for safety, and what onnxruntime's own metadata does not tell."""
+
+    external_files: set[str] = field(default_factory=set)
+    domains: set[str] = field(default_factory=set)
+    function_domains: set[str] = field(default_factory=set)
+    op_types: set[str] = field(default_factory=set)
+    inputs_without_rank: set[str] = field(default_factory=set)
+
+
+def read_outline(path: Path) -> Outline:
+    """Read the outline of an ONNX file.
+
+    Raises FatalError(MODEL_LOAD_FAILED) if it is empty, cut short, or not an ONNX model.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name} is empty")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        outline = Outline()
+        try:
+            _read_model(_Message(content, 0, size), outline)
+        except _MalformedError as error:
+            raise FatalError(
+                Reason.MODEL_LOAD_FAILED, f"{path.name} ({size} bytes) is not a whole ONNX model: {error}"
+            ) from error
+        return outline
+
+
+def require_safe(outline: Outline, path: Path) -> list[Path]:
+    """Refuse a model that reaches outside its folder or brings code; returns its external data files.
+
+    Raises FatalError(MODEL_LOAD_FAILED) that names what is refused.
+    """
+    foreign = {
+        domain
+        for domain in outline.domains - outline.function_domains - _STANDARD_DOMAINS
+        if not domain.startswith(_RUNTIME_DOMAINS)
+    }
+    if foreign:
+        names = ", ".join(sorted(map(repr, foreign)))
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name} needs custom operators of {names}; none are loaded")
+    if "EPContext" in outline.op_types:
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name} holds an EPContext node, which is not portable")
+    return [_inside_folder(path, location) for location in sorted(outline.external_files)]
+
+
+def _inside_folder(model: Path, location: str) -> Path:
+    """An external data file, links resolved, that must lie in the folder of the model."""
+    folder = model.parent.resolve()
+    if "\0" in location:
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{model.name} refers to a file with a NUL in its name")
+    resolved = (folder / location).resolve()
+    if not resolved.is_relative_to(folder):
+        raise FatalError(
+            Reason.MODEL_LOAD_FAILED, f"{model.name} refers to {location!r}, which is outside the model's folder"
+        )
+    if not resolved.is_file():
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{model.name} needs the external data file {location!r}: missing")
+    return resolved
+
+
+class _MalformedError(Exception):
+    """The bytes are not a protocol buffer of the expected form."""
+
+
+class _Message:
+    """A range of the file that holds one protocol buffer message."""
+
+    def __init__(self, content: mmap.mmap, start: int, end: int) -> None:
+        self._content = content
+        self._start = start
+        self._end = end
+
+    def fields(self) -> Iterator[tuple[int, "_Message | int"]]:
+        """Field number and value: a sub-message (or bytes) as a range, a number as an int."""
+        position = self._start
+        while position < self._end:
+            tag, position = self._varint(position)
+            number, wire_type = tag >> 3, tag & 7
+            if number == 0:
+                raise _MalformedError("a field has the number 0")
+            if wire_type == _VARINT:
+                value, position = self._varint(position)
+                yield number, value
+            elif wire_type == _BYTES:
+                length, position = self._varint(position)
+                yield number, _Message(self._content, position, self._within(position + length))
+                position += length
+            elif wire_type in {_FIXED32, _FIXED64}:
+                position = self._within(position + (4 if wire_type == _FIXED32 else 8))
+            else:
+                raise _MalformedError(f"a field has the unknown wire type {wire_type}")
+
+    def messages(self, number: int) -> Iterator["_Message"]:
+        """The sub-messages of one field number."""
+        return (value for found, value in self.fields() if found == number and isinstance(value, _Message))
+
+    def text(self) -> str:
+        """The range as a string."""
+        return self._content[self._start : self._end].decode(errors="replace")
+
+    def _within(self, position: int) -> int:
+        if position > self._end:
+            raise _MalformedError(f"a field ends at byte {position}, {position - self._end} bytes past its end")
+        return position
+
+    def _varint(self, position: int) -> tuple[int, int]:
+        value = 0
+        for shift in range(0, _MAX_VARINT_BITS + 1, 7):
+            self._within(position + 1)
+            byte = self._content[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+                return value, position
+        raise _MalformedError("a number is longer than 64 bits")
+
+
+def _read_model(model: _Message, outline: Outline) -> None:
+    seen = set()
+    for number, value in model.fields():
+        seen.add(number)
+        if not isinstance(value, _Message):
+            continue
+        if number == _MODEL_GRAPH:
+            _read_graph(value, outline, 0)
+            outline.inputs_without_rank |= _inputs_without_rank(value)
+        elif number == _MODEL_FUNCTIONS:
+            outline.function_domains |= {domain.text() for domain in value.messages(_FUNCTION_DOMAIN)}
+            for node in value.messages(_FUNCTION_NODE):
+                _read_node(node, outline, 0)
+            for attribute in value.messages(_FUNCTION_ATTRIBUTE):
+                _read_attribute(attribute, outline, 0)
+    if not {_MODEL_IR_VERSION, _MODEL_GRAPH} <= seen:
+        raise _MalformedError("it has no IR version or no graph")
+
+
+def _inputs_without_rank(graph: _Message) -> set[str]:
+    names = set()
+    for graph_input in graph.messages(_GRAPH_INPUT):
+        shapes = [
+            shape
+            for type_ in graph_input.messages(_INPUT_TYPE)
+            for tensor in type_.messages(_TYPE_TENSOR)
+            for shape in tensor.messages(_TENSOR_TYPE_SHAPE)
+        ]
+        if not shapes:
+            names |= {name.text() for name in graph_input.messages(_INPUT_NAME)}
+    return names
+
+
+def _read_graph(graph: _Message, outline: Outline, depth: int) -> None:
+    if depth > _MAX_GRAPH_DEPTH:
+        raise _MalformedError(f"its graphs are nested deeper than {_MAX_GRAPH_DEPTH}")
+    for number, value in graph.fields():
+        if not isinstance(value, _Message):
+            continue
+        if number == _GRAPH_NODE:
+            _read_node(value, outline, depth)
+        elif number == _GRAPH_INITIALIZER:
+            _read_tensor(value, outline)
+        elif number == _GRAPH_SPARSE:
+            _read_sparse_tensor(value, outline)
+
+
+def _read_node(node: _Message, outline: Outline, depth: int) -> None:
+    domain = ""
+    for number, value in node.fields():
+        if not isinstance(value, _Message):
+            continue
+        if number == _NODE_OP_TYPE:
+            outline.op_types.add(value.text())
+        elif number == _NODE_DOMAIN:
+            domain = value.text()
+        elif number == _NODE_ATTRIBUTE:
+            _read_attribute(value, outline, depth)
+    outline.domains.add(domain)
+
+
+def _read_attribute(attribute: _Message, outline: Outline, depth: int) -> None:
+    for number, value in attribute.fields():
+        if not isinstance(value, _Message):
+            continue
+        if number in {_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS}:
+            _read_tensor(value, outline)
+        elif number in {_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS}:
+            _read_graph(value, outline, depth + 1)
+        elif number in {_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES}:
+            _read_sparse_tensor(value, outline)
+
+
+def _read_sparse_tensor(sparse: _Message, outline: Outline) -> None:
+    for part in (_SPARSE_VALUES, _SPARSE_INDICES):
+        for tensor in sparse.messages(part):
+            _read_tensor(tensor, outline)
+
+
+def _read_tensor(tensor: _Message, outline: Outline) -> None:
+    for entry in tensor.messages(_TENSOR_EXTERNAL_DATA):
+        keys = [key.text() for key in entry.messages(_ENTRY_KEY)]
+        if keys[-1:] == ["location"]:  # of a field given twice, the last one counts
+            outline.external_files |= {value.text() for value in entry.messages(_ENTRY_VALUE)}

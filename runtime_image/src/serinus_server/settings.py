@@ -1,0 +1,29 @@
+"""What can be set about serving."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serinus_server.access_log import AccessLogMode
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """The options of `serinus-server serve`; durations in seconds, sizes in bytes."""
+
+    model_path: Path
+    model_name: str
+    model_version: str
+    host: str
+    http_port: int
+    request_timeout: float
+    max_body_size: int
+    max_in_flight: int
+    max_in_flight_bytes: int
+    drain_delay: float
+    keep_alive_timeout: float
+    max_connection_age: float
+    intra_op_threads: int
+    warm_up: bool
+    access_log: AccessLogMode
+    inferenceservice: str
+    revision: str
