@@ -46,9 +46,9 @@ class Controller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._executor.shutdown)
 
-    def enqueue(self, namespace: str, name: str) -> None:
+    def enqueue(self, key: Key) -> None:
         """Have the InferenceService visited."""
-        self._queue.add((namespace, name))
+        self._queue.add(key)
         telemetry.QUEUE_DEPTH.set(len(self._queue))
 
     def is_healthy(self) -> bool:

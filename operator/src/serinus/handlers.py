@@ -59,12 +59,12 @@ def _configure(settings: kopf.OperatorSettings) -> None:
 
 def _watch_services(registry: kopf.OperatorRegistry, controller: Controller) -> None:
     @kopf.index(GROUP, VERSION, PLURAL, id="services", registry=registry)
-    async def index(namespace: str, name: str, body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
-        return {(namespace, name): slim_service(body)}
+    async def index(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
+        return {_key(body, body.metadata["name"]): slim_service(body)}
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def event(namespace: str, name: str, **_: Any) -> None:  # noqa: ANN401
-        controller.enqueue(namespace, name)
+    async def event(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
+        controller.enqueue(_key(body, body.metadata["name"]))
 
 
 def _watch_child(
@@ -73,9 +73,14 @@ def _watch_child(
     labels = {SERVICE_LABEL: kopf.PRESENT}
 
     @kopf.index(*resource, id=index_name, labels=labels, registry=registry)
-    async def index(namespace: str, labels: Mapping[str, str], body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
-        return {(namespace, labels[SERVICE_LABEL]): slim(body)}
+    async def index(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
+        return {_key(body, body.metadata["labels"][SERVICE_LABEL]): slim(body)}
 
     @kopf.on.event(*resource, labels=labels, registry=registry)
-    async def event(namespace: str, labels: Mapping[str, str], **_: Any) -> None:  # noqa: ANN401
-        controller.enqueue(namespace, labels[SERVICE_LABEL])
+    async def event(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
+        controller.enqueue(_key(body, body.metadata["labels"][SERVICE_LABEL]))
+
+
+def _key(body: kopf.Body, service: str) -> Key:
+    """The InferenceService that an object is, or belongs to."""
+    return body.metadata["namespace"], service

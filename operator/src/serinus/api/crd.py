@@ -76,7 +76,7 @@ def _version() -> dict[str, Any]:
 
 
 def _object_schema() -> dict[str, Any]:
-    status = structural_schema(InferenceServiceStatus, defaults=False) | {"default": {"observedGeneration": -1}}
+    status = structural_schema(InferenceServiceStatus, written_by_users=False) | {"default": {"observedGeneration": -1}}
     return {
         "description": "An inference service: one model at one version, served, scaled, and replaced by canary.",
         "type": "object",
@@ -84,15 +84,18 @@ def _object_schema() -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": structural_schema(InferenceServiceSpec),
+            "metadata": {
+                "type": "object",
+                "properties": {"name": {"type": "string", "maxLength": NAME_MAX_LENGTH}},
+            },
+            "spec": structural_schema(InferenceServiceSpec, written_by_users=True),
             "status": status,
         },
         "x-kubernetes-validations": [
             cel_rule(
-                f"self.metadata.name.size() <= {NAME_MAX_LENGTH} && self.metadata.name.matches('{NAME_PATTERN}')",
-                f"metadata.name must be at most {NAME_MAX_LENGTH} characters of a-z, 0-9 and -, start with a letter "
-                "and not end with -: it names a Service, and leaves room for a revision's hash",
+                f"self.metadata.name.matches('{NAME_PATTERN}')",
+                "metadata.name must start with a letter, hold only a-z, 0-9 and -, and not end with -: it names a "
+                "Service",
             )
         ],
     }

@@ -12,14 +12,14 @@ _REFUSED_KEYWORDS: Final = frozenset({"title", "additionalProperties", "const", 
 _UNTYPED: Final = "x-kubernetes-int-or-string"
 
 
-def structural_schema(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+def structural_schema(model: type[BaseModel], *, written_by_users: bool) -> Schema:
     """The OpenAPI v3 schema of `model` without $ref, without null, and with every type written out.
 
-    Without `defaults` the API server fills nothing in. Raises ValueError for a construct that a structural
-    schema cannot say.
+    What is not written by users gets no defaults and no CEL rules: it is right already, and an older or newer
+    operator's must not be refused. Raises ValueError for a construct that a structural schema cannot say.
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
-    refused = _REFUSED_KEYWORDS if defaults else _REFUSED_KEYWORDS | {"default"}
+    refused = _REFUSED_KEYWORDS if written_by_users else _REFUSED_KEYWORDS | {"default", "x-kubernetes-validations"}
     return _structural(schema, schema.get("$defs", {}), refused)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -24,6 +25,14 @@ MOVING_VERSIONS: Final = ("latest", "newest", "current", "head", "main", "master
 """Names that point at something else tomorrow, and so are not versions."""
 
 _BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCKET_BOUNDS_SECONDS) + "]"
+
+
+def _nearest_bounds_cel() -> str:
+    """A CEL expression for the bounds around a duration; nested choices, since a search costs more than CEL may."""
+    words = [units.format_duration(timedelta(seconds=bound)) for bound in BUCKET_BOUNDS_SECONDS]
+    around = [words[0], *(f"{below} and {above}" for below, above in pairwise(words)), words[-1]]
+    choices = (f"duration(self) < duration('{word}') ? '{text}' : " for word, text in zip(words, around, strict=False))
+    return "".join(choices) + f"'{around[-1]}'"
 
 
 class Credentials(SpecModel):
@@ -203,9 +212,8 @@ class LatencyCheck(SpecModel):
                 f"!self.matches('{units.DURATION_PATTERN}') || {_BOUNDS_CEL}.exists(bound, bound == duration(self))",
                 "latency.threshold must be one of the server's histogram bounds, from 100us to 30s",
                 messageExpression=(
-                    "'latency.threshold ' + self + ' is not one of the server\\'s histogram bounds; the nearest "
-                    f"are ' + string({_BOUNDS_CEL}.filter(bound, bound < duration(self)).max()) + ' and ' + "
-                    f"string({_BOUNDS_CEL}.filter(bound, bound > duration(self)).min())"
+                    "'latency.threshold ' + self + ' is not one of the bounds of the server\\'s latency histogram; "
+                    f"the nearest are ' + ({_nearest_bounds_cel()})"
                 ),
             )
         ),
