@@ -15,19 +15,26 @@ EXCLUDED = (
     "/usr/share/info/*",
     "/usr/share/locale/*",
     "/usr/share/man/*",
-    "/usr/share/perl/*",
     "/usr/share/i18n/*",
     "/usr/lib/*/gconv/*",
-    "/usr/lib/*/perl/*",
 )
-# Only needed while packages are installed.
-REMOVED = ("var/cache", "var/lib/apt", "var/log")
+# Only needed while packages are installed; as patterns below the root.
+REMOVED = (
+    "usr/bin/perl*",
+    "usr/lib/*/libperl.so*",
+    "usr/lib/*/perl/*",
+    "usr/share/perl/*",
+    "usr/share/perl5/*",
+    "var/cache/*",
+    "var/lib/apt/*",
+    "var/log/*",
+)
 
 
 def build(builder: builders.Buildah) -> str:
     """Return the tag of the base image, made unless the builder's store has it."""
     options = [*(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED)]
-    cleaning = "; ".join(f'rm -rf "$1"/{folder}/*' for folder in REMOVED)
+    cleaning = "; ".join(f'rm -rf "$1"/{pattern}' for pattern in REMOVED)
     key = cache.content_key(Path(), [], SUITE, *PACKAGES, *options, cleaning)
     tag = f"localhost/serinus-test-base:{key}"
     if builder.has(tag):
