@@ -14,6 +14,7 @@ from serinus_server.http_message import Reply, Request, error_reply
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model
 from serinus_server.readiness import Readiness
+from serinus_server.runtime_error import explained
 
 CLIENT_CLOSED_REQUEST = 499
 _RETRY_AFTER = b"Retry-After: 1\r\n"
@@ -98,7 +99,7 @@ class InferHandler:
             message = f"the model did not answer within {self._timeout:g} s"
             return error_reply(HTTPStatus.GATEWAY_TIMEOUT, message)
         if job.error is not None:
-            message = f"the model failed on this request: {job.error}"
+            message = f"the model failed on this request: {explained(job.error)}"
             return error_reply(HTTPStatus.INTERNAL_SERVER_ERROR, message)
         started = time.perf_counter()
         try:

@@ -13,6 +13,7 @@ import onnxruntime
 from serinus_server.datatypes import BY_ONNX_TYPE, Datatype
 from serinus_server.digest import combined_digest, file_digest
 from serinus_server.failure import FatalError, Reason
+from serinus_server.runtime_error import explained
 
 Tensor = npt.NDArray[Any]
 _FATAL_ONLY = 4  # onnxruntime's own log is not JSON, and every failed run would write to it
@@ -104,7 +105,7 @@ def open_session(path: Path, intra_op_threads: int) -> onnxruntime.InferenceSess
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the bindings' exceptions have no common base of their own
-        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name}: {error}") from error
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name}: {explained(error)}") from error
 
 
 def read_signature(session: onnxruntime.InferenceSession, inputs_without_rank: Collection[str]) -> Signature:

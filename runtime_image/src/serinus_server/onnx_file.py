@@ -14,7 +14,7 @@ from serinus_server.failure import FatalError, Reason
 
 _STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training"})
 _RUNTIME_DOMAINS: Final = ("com.microsoft", "com.ms.")
-_MAX_GRAPH_DEPTH: Final = 64
+_MAX_GRAPH_DEPTH: Final = 32  # protocol buffer parsers stop at 100 levels, and each graph takes three
 
 # Field numbers of onnx.proto3.
 _MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_FUNCTIONS = 1, 7, 25
@@ -138,7 +138,7 @@ class _Message:
 
     def _within(self, position: int) -> int:
         if position > self._end:
-            raise _MalformedError(f"a field ends at byte {position}, {position - self._end} bytes past its end")
+            raise _MalformedError(f"a field would end at byte {position}, past byte {self._end} where it must")
         return position
 
     def _varint(self, position: int) -> tuple[int, int]:

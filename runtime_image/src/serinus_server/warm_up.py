@@ -10,6 +10,7 @@ import onnxruntime
 
 from serinus_server.failure import FatalError, Reason
 from serinus_server.model import Signature, Tensor, empty_of
+from serinus_server.runtime_error import explained
 
 # A size and a value for all open dimensions and elements. Most models take the first; a convolution or a
 # pooling over an open dimension needs some room, and a division or a lookup may not like zeros.
@@ -37,13 +38,13 @@ def warm_up(session: onnxruntime.InferenceSession, signature: Signature) -> Warm
     Raises FatalError(WARM_UP_FAILED) with the model's first complaint if it takes none of them.
     """
     outputs = list(signature.outputs)
-    complaint: Exception | None = None
+    complaint = ""
     for size, value in _CANDIDATES:
         feeds = {name: empty_of(spec, size, value) for name, spec in signature.inputs.items() if not spec.optional}
         try:
             session.run(outputs, feeds)
         except Exception as error:  # the bindings' exceptions have no common base of their own
-            complaint = complaint or error
+            complaint = complaint or explained(error)
         else:
             return WarmUp(feeds, _measure(session, outputs, feeds))
     raise FatalError(Reason.WARM_UP_FAILED, f"the model fails on every made-up input; first: {complaint}")

@@ -6,7 +6,6 @@ refuses replies without a Content-Length.
 
 import http.client
 import os
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from typing import IO, Final, Protocol
 
 import obstore
@@ -25,12 +25,12 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from serinus_server.failure import FatalError, Reason
+from serinus_server.fetching.obstore_error import explained, status_of
 from serinus_server.fetching.uri import ModelUri
 
 CHUNK_BYTES: Final = 1 << 20
 _CONNECT_TIMEOUT_SECONDS: Final = 10
 _READ_TIMEOUT_SECONDS: Final = 60
-_STATUS = re.compile(r"status code: (\d{3})")
 _CREDENTIAL_VARIABLES: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -82,6 +82,10 @@ class S3Source:
     def __init__(self, uri: ModelUri, *, allow_http: bool) -> None:
         self._uri = uri
         insecure = allow_http or os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true"}
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        if endpoint.startswith("http://") and not insecure:
+            message = f"the S3 endpoint {endpoint} is not encrypted; use https://, or set AWS_ALLOW_HTTP=true"
+            raise FatalError(Reason.INVALID_URI, message)
         anonymous = not any(name in os.environ for name in _CREDENTIAL_VARIABLES)
         try:
             self._store = S3Store(
@@ -96,24 +100,27 @@ class S3Source:
                 retry_config={"max_retries": 0, "retry_timeout": timedelta(minutes=3)},
             )
         except (BaseError, ValueError) as error:
-            raise FatalError(Reason.INVALID_URI, f"the S3 settings do not work: {_first_line(error)}") from error
+            raise FatalError(Reason.INVALID_URI, f"the S3 settings do not work: {explained(error)}") from error
 
     def items(self) -> list[Item]:
         """The object, or everything under the prefix, sorted by name."""
         if not self._uri.is_folder:
             return [Item(self._uri.location, self._uri.file_name)]
         prefix = self._uri.location.rstrip("/") + "/"
-        found = []
+        sizes: dict[str, int] = {}
         try:
             for batch in obstore.list(self._store, prefix=prefix):
-                found += [Item(meta["path"], meta["path"].removeprefix(prefix)) for meta in batch]
+                sizes |= {meta["path"]: meta["size"] for meta in batch}
         except (BaseError, OSError) as error:
-            raise self._failure(error, Reason.UNREACHABLE) from error
-        # "Folder" markers that consoles create are empty objects whose name ends with a slash.
-        files = sorted((item for item in found if not item.location.endswith("/")), key=lambda item: item.name)
+            raise self._failure(error, Reason.UNREACHABLE, self._uri.location) from error
+        # Consoles create "folders" as empty objects whose trailing slash is lost in the listing.
+        folders = {str(parent) for path in sizes for parent in PurePosixPath(path).parents}
+        files = sorted(
+            path for path, size in sizes.items() if path.startswith(prefix) and not (size == 0 and path in folders)
+        )
         if not files:
             raise FatalError(Reason.NOT_FOUND, f"there is no object under {self._uri.shown}")
-        return files
+        return [Item(path, path.removeprefix(prefix)) for path in files]
 
     @contextmanager
     def open(self, item: Item) -> Iterator[Download]:
@@ -121,26 +128,26 @@ class S3Source:
         try:
             result = obstore.get(self._store, item.location)
         except (BaseError, OSError) as error:
-            raise self._failure(error, Reason.UNREACHABLE) from error
-        yield Download(result.meta["size"], self._chunks(result))
+            raise self._failure(error, Reason.UNREACHABLE, item.location) from error
+        yield Download(result.meta["size"], self._chunks(result, item.location))
 
-    def _chunks(self, result: "obstore.GetResult") -> Iterator[bytes]:
+    def _chunks(self, result: "obstore.GetResult", key: str) -> Iterator[bytes]:
         try:
             for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
         except (BaseError, OSError) as error:
-            raise self._failure(error, Reason.TRANSFER_FAILED) from error
+            raise self._failure(error, Reason.TRANSFER_FAILED, key) from error
 
-    def _failure(self, error: Exception, otherwise: Reason) -> FatalError:
-        status = _STATUS.search(str(error))
+    def _failure(self, error: Exception, otherwise: Reason, key: str) -> FatalError:
+        status = status_of(error)
         reason = otherwise
         if isinstance(error, FileNotFoundError):
             reason = Reason.NOT_FOUND
         elif isinstance(error, PermissionDeniedError | UnauthenticatedError):
             reason = Reason.ACCESS_DENIED
-        elif status:
-            reason = _reason_of_status(int(status[1]), otherwise)
-        return FatalError(reason, f"{self._uri.shown}: {_first_line(error)}")
+        elif status is not None:
+            reason = _reason_of_status(status, otherwise)
+        return FatalError(reason, f"s3://{self._uri.bucket}/{key}: {explained(error)}")
 
 
 class WebSource:
@@ -163,7 +170,9 @@ class WebSource:
         except urllib.error.HTTPError as error:
             with closing(error):
                 reason = _reason_of_status(error.code, Reason.UNREACHABLE)
-            raise FatalError(reason, f"{self._uri.shown}: HTTP status {error.code} {error.reason}") from error
+            # Of a refused redirect, urllib's reason repeats the new URL with its query.
+            said = "a redirect that is not followed" if error.code < HTTPStatus.BAD_REQUEST else error.reason
+            raise FatalError(reason, f"{self._uri.shown}: HTTP status {error.code} {said}") from error
         except (OSError, http.client.HTTPException) as error:
             cause = error.reason if isinstance(error, urllib.error.URLError) else error
             raise FatalError(Reason.UNREACHABLE, f"{self._uri.shown}: {cause}") from error
@@ -196,7 +205,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if not newurl.lower().startswith(self._schemes):
-            raise FatalError(Reason.INVALID_URI, f"refused a redirect to {newurl.partition('?')[0]!r}: not https")
+            message = f"refused a redirect to {newurl.partition('?')[0]!r}: not https"
+            raise FatalError(Reason.INVALID_URI, message)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -207,11 +217,6 @@ def _reason_of_status(status: int, otherwise: Reason) -> Reason:
         return Reason.ACCESS_DENIED
     if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}:
         return otherwise
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Reason.INVALID_URI
     return otherwise
-
-
-def _first_line(error: Exception) -> str:
-    """obstore appends a dump of its internals after an empty line."""
-    return " ".join(str(error).split("\n\nDebug source:")[0].split())[:500]

@@ -1,0 +1,150 @@
+"""The command line: what it takes, what it refuses, and how a container says why it ended."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serinus_server import __version__
+from serinus_server.cli import main
+from serinus_server.failure import FatalError, Reason, write_termination_message
+from tests.unit.server import models
+from tests.unit.server.serving import serving
+
+
+def ending(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return int(str(caught.value.code or 0))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending("--version") == 0
+    assert capsys.readouterr().out == f"serinus-server {__version__}\n"
+
+
+SERVE = ("serve", "--model-path", "/m", "--model-name", "m", "--model-version", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("dance",), "invalid choice: 'dance'"),
+        (("serve",), "the following arguments are required: --model-path, --model-name, --model-version"),
+        ((*SERVE, "--http-port", "70000"), "'70000' is not a port"),
+        ((*SERVE, "--request-timeout", "5 minutes"), "'5 minutes' is not a duration such as 500ms, 5s or 1m"),
+        ((*SERVE, "--request-timeout", "0s"), "must be more than 0"),
+        ((*SERVE, "--max-body-size", "16MB"), "'16MB' is not a size in bytes such as 1048576, 512Ki or 16Mi"),
+        ((*SERVE, "--max-in-flight", "0"), "'0' is not a whole number of at least 1"),
+        ((*SERVE, "--access-log", "some"), "invalid choice: 'some'"),
+        ((*SERVE, "--model-name", ""), "must not be empty"),
+        (("fetch", "s3://b/k"), "the following arguments are required: DIR"),
+        (("fetch", "s3://b/k", "d", "--sha256", "abc"), "'abc' is not a SHA-256: 64 hex digits"),
+    ],
+)
+def test_wrong_arguments_are_explained(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], complaint: str
+) -> None:
+    assert ending(*arguments) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_wrong_settings_from_the_environment_are_explained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERINUS_DRAIN_DELAY", "soon")
+    assert ending(*SERVE) == 2
+    assert "argument --drain-delay: 'soon' is not a duration" in capsys.readouterr().err
+
+
+def test_exit_codes_and_their_names() -> None:
+    assert {reason.wire_name: reason.value for reason in Reason} == {
+        "InvalidURI": 10,
+        "NotFound": 11,
+        "AccessDenied": 12,
+        "Unreachable": 13,
+        "DigestMismatch": 14,
+        "TooLarge": 15,
+        "NoSpace": 16,
+        "TransferFailed": 17,
+        "ModelNotFound": 20,
+        "ModelLoadFailed": 21,
+        "WarmUpFailed": 22,
+    }
+
+
+def test_termination_message_is_one_short_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(path))
+    write_termination_message(FatalError(Reason.NOT_FOUND, "two\nlines " + "é" * 4000))
+    text = path.read_text()
+    assert text.startswith("NotFound: two lines é")
+    assert "\n" not in text
+    assert len(text.encode()) <= 4096
+    write_termination_message(FatalError(Reason.NO_SPACE, "full"))
+    assert path.read_text() == "NoSpace: full"
+    monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(tmp_path / "missing/log"))
+    write_termination_message(FatalError(Reason.NO_SPACE, "full"))  # nobody to tell: no reason to crash
+
+
+def truncated(folder: Path) -> Path:
+    path = models.save(models.mlp(), folder)
+    path.write_bytes(path.read_bytes()[:-40])
+    return path
+
+
+def not_onnx(folder: Path) -> Path:
+    path = folder / "model.onnx"
+    path.write_text("<html>404 Not Found</html>")
+    return path
+
+
+def missing(folder: Path) -> Path:
+    return folder / "model.onnx"
+
+
+def never_runs(folder: Path) -> Path:
+    return models.save(models.never_runs(), folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "line"),
+    [
+        (missing, 20, "ModelNotFound: "),
+        (
+            truncated,
+            21,
+            "ModelLoadFailed: model.onnx (127 bytes) is not a whole ONNX model: a field would end at byte 161",
+        ),
+        (not_onnx, 21, "ModelLoadFailed: model.onnx (26 bytes) is not a whole ONNX model"),
+        (never_runs, 22, "WarmUpFailed: the model fails on every made-up input"),
+    ],
+)
+def test_a_model_that_cannot_be_served_ends_the_process_and_says_why(
+    tmp_path: Path, make: Callable[[Path], Path], code: int, line: str
+) -> None:
+    with serving(make(tmp_path), wait=False) as server:
+        assert server.exit_code() == code
+        assert server.termination_log.read_text().startswith(line)
+        assert server.log[-1]["level"] == "error"
+        assert server.log[-1]["message"] == server.termination_log.read_text()
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
+    model = models.save(models.mlp(), tmp_path)
+    with serving(model) as first, serving(model, "--http-port", str(first.port), wait=False) as second:
+        assert second.exit_code() == 1
+        assert "already in use" in second.log[-1]["message"]
+
+
+def test_fetch_does_not_load_the_runtime() -> None:
+    """An init container has little memory, and starts with every pod."""
+    code = (
+        "import sys; import serinus_server.cli, serinus_server.fetching.transfer; "
+        "sys.exit('onnxruntime' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False).returncode == 0

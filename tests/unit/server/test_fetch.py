@@ -1,0 +1,342 @@
+"""`serinus-server fetch` against local servers: what arrives, what is left behind, and how failures read."""
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from serinus_server.cli import main
+from serinus_server.failure import FatalError, Reason
+from serinus_server.fetching import transfer
+from serinus_server.fetching.uri import parse
+
+CONTENT = bytes(range(256)) * 5000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Store:
+    """A web server that is also an S3 endpoint: objects by path, and a script of failures by path."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    failing: dict[str, list[Callable[["_Handler"], None]]] = field(default_factory=dict)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    url: str = ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    store: Store
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        self.store.requests.append((self.path, {name.lower(): text for name, text in self.headers.items()}))
+        path = unquote(parts.path)
+        failures = self.store.failing.get(path)
+        if failures:
+            failures.pop(0)(self)
+        elif "list-type" in parts.query:
+            self._list(path.strip("/"), parse_qs(parts.query)["prefix"][0])
+        elif path in self.store.objects:
+            self.answer(200, self.store.objects[path])
+        else:
+            self.answer(404, b"<Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>")
+
+    def _list(self, bucket: str, prefix: str) -> None:
+        start = f"/{bucket}/"
+        keys = sorted(name.removeprefix(start) for name in self.store.objects if name.startswith(start + prefix))
+        contents = "".join(
+            f"<Contents><Key>{key}</Key><Size>{len(self.store.objects[start + key])}</Size>"
+            f'<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"x"</ETag></Contents>'
+            for key in keys
+        )
+        self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode())
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A fresh store, with the S3 settings pointing at it, and no waiting between tries."""
+    contents = Store()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"store": contents}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    contents.url = f"http://127.0.0.1:{server.server_port}"
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", contents.url)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setattr(transfer, "_FIRST_PAUSE_SECONDS", 0.01)
+    yield contents
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Runs the command into tmp_path/models; returns the exit code and the termination message."""
+    message = tmp_path / "termination-log"
+    monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(message))
+
+    def run(uri: str, *options: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["fetch", uri, str(tmp_path / "models"), *options])
+        return int(str(caught.value.code)), message.read_text() if message.exists() else ""
+
+    return run
+
+
+def left(tmp_path: Path) -> dict[str, bytes]:
+    """Every file in the target folder, hidden and temporary ones too."""
+    folder = tmp_path / "models"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+Fetch = Callable[..., tuple[int, str]]
+
+
+def test_s3_object(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    store.objects["/bucket/a/7/model.onnx"] = CONTENT
+    assert fetch("s3://bucket/a/7/model.onnx", "--sha256", SHA256.upper()) == (0, "")
+    assert left(tmp_path) == {"model.onnx": CONTENT}
+    assert store.requests[0][1]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=key-id/")
+
+
+def test_without_credentials_requests_are_anonymous(
+    tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    store.objects["/bucket/model.onnx"] = CONTENT
+    assert fetch("s3://bucket/model.onnx")[0] == 0
+    assert "authorization" not in store.requests[0][1]
+
+
+def test_s3_folder(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    files = {"model.onnx": b"model", "data/weights.bin": b"weights", ".note": b"hidden"}
+    store.objects |= {f"/bucket/v1/{name}": content for name, content in files.items()}
+    store.objects |= {"/bucket/v1/": b"", "/bucket/v1/data/": b"", "/bucket/v10/model.onnx": b"another version"}
+    manifest = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    digest = hashlib.sha256(manifest.encode()).hexdigest()
+    assert fetch("s3://bucket/v1/", "--sha256", digest) == (0, "")
+    assert left(tmp_path) == files
+    store.objects["/bucket/v1/data/weights.bin"] = b"other weights"
+    assert fetch("s3://bucket/v1/", "--sha256", digest)[0] == 14
+    assert left(tmp_path) == files
+    assert fetch("s3://bucket/v1/")[0] == 0  # over what an earlier run left in the volume
+    assert left(tmp_path) == {**files, "data/weights.bin": b"other weights"}
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "a//b"])
+def test_object_names_cannot_leave_the_folder(tmp_path: Path, store: Store, fetch: Fetch, name: str) -> None:
+    store.objects["/bucket/v1/model.onnx"] = b"model"
+    store.objects[f"/bucket/v1/{name}"] = b"evil"
+    code, message = fetch("s3://bucket/v1/")
+    assert code != 0
+    assert message
+    assert left(tmp_path) == {}
+    assert not (tmp_path / "evil").exists()
+
+
+def test_web_file(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    store.objects["/a b/model.onnx"] = CONTENT
+    uri = f"{store.url}/a%20b/model.onnx?X-Signature=a%2Fb%3D&x=1"
+    assert fetch(uri, "--allow-http", "--sha256", SHA256) == (0, "")
+    assert left(tmp_path) == {"model.onnx": CONTENT}
+    assert store.requests[0][0] == "/a%20b/model.onnx?X-Signature=a%2Fb%3D&x=1"
+
+
+def test_signatures_in_a_uri_are_not_repeated(
+    tmp_path: Path, store: Store, fetch: Fetch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, message = fetch(f"{store.url}/none.onnx?signature=topsecret", "--allow-http")
+    assert (code, message) == (11, f"NotFound: {store.url}/none.onnx: HTTP status 404 Not Found")
+    assert "topsecret" not in capfd.readouterr().err
+
+
+def chunked(handler: _Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"5\r\nhello\r\n0\r\n\r\n")
+
+
+def test_web_file_of_undeclared_length(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    store.failing["/m.onnx"] = [chunked]
+    assert fetch(f"{store.url}/m.onnx", "--allow-http")[0] == 0
+    assert left(tmp_path) == {"m.onnx": b"hello"}
+    store.failing["/m.onnx"] = [chunked]
+    assert fetch(f"{store.url}/m.onnx", "--allow-http", "--max-size", "4")[0] == 15
+
+
+def status(code: int) -> Callable[[_Handler], None]:
+    return lambda handler: handler.answer(code)
+
+
+def broken(handler: _Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    handler.wfile.write(b"only the beginning")
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "message"),
+    [
+        ([status(503), broken], 0, ""),
+        ([status(500)] * 4, 13, "Unreachable: {uri}: HTTP status 500 Internal Server Error"),
+        ([status(429)] * 4, 13, "Unreachable: {uri}: HTTP status 429 Too Many Requests"),
+        ([broken] * 4, 17, "TransferFailed: "),
+        ([status(401)], 12, "AccessDenied: {uri}: HTTP status 401 Unauthorized"),
+        ([status(403)], 12, "AccessDenied: {uri}: HTTP status 403 Forbidden"),
+        ([status(404)], 11, "NotFound: {uri}: HTTP status 404 Not Found"),
+        ([status(400)], 10, "InvalidURI: {uri}: HTTP status 400 Bad Request"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_transient_failures_are_retried_and_others_named(
+    tmp_path: Path,
+    store: Store,
+    fetch: Fetch,
+    kind: str,
+    failures: list[Callable[[_Handler], None]],
+    code: int,
+    message: str,
+) -> None:
+    store.objects["/bucket/m.onnx"] = CONTENT
+    store.failing["/bucket/m.onnx"] = list(failures)
+    uri = "s3://bucket/m.onnx" if kind == "s3" else f"{store.url}/bucket/m.onnx"
+    answered, said = fetch(uri, *(["--allow-http"] if kind == "http" else []))
+    assert answered == code
+    assert said.startswith(message.format(uri=uri))
+    assert left(tmp_path) == ({"m.onnx": CONTENT} if code == 0 else {})
+    assert len(store.requests) == min(len(failures) + 1, 4) if code in {0, 13, 17} else 1
+
+
+def test_nobody_there(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    code, message = fetch("s3://bucket/m.onnx")
+    assert (code, message) == (
+        13,
+        "Unreachable: s3://bucket/m.onnx: cannot reach http://127.0.0.1:1: Connection refused",
+    )
+    code, message = fetch("http://127.0.0.1:1/m.onnx", "--allow-http")
+    assert (code, message) == (13, "Unreachable: http://127.0.0.1:1/m.onnx: [Errno 111] Connection refused")
+
+
+def test_size_is_bounded_over_all_files(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    store.objects |= {"/bucket/v1/a": bytes(600), "/bucket/v1/b": bytes(600)}
+    assert fetch("s3://bucket/v1/", "--max-size", "1Ki") == (15, "TooLarge: b is 600 bytes; at most 424 are allowed")
+    assert left(tmp_path) == {}
+
+
+def test_wrong_digest(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    store.objects["/bucket/m.onnx"] = CONTENT
+    code, message = fetch("s3://bucket/m.onnx", "--sha256", "0" * 64)
+    assert (code, message) == (
+        14,
+        f"DigestMismatch: s3://bucket/m.onnx has sha256 {SHA256}, expected {'0' * 64}",
+    )
+    assert left(tmp_path) == {}
+
+
+def test_a_full_disk(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.objects["/bucket/m.onnx"] = CONTENT
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    code, message = fetch("s3://bucket/m.onnx")
+    assert (code, message) == (16, f"NoSpace: no space left in {tmp_path}/models: No space left on device")
+    assert left(tmp_path) == {}
+
+
+def test_a_redirect_to_another_place(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+    store.objects["/real"] = b"model"
+    store.failing["/m.onnx"] = [lambda handler: handler.answer(302, Location="/real?token=1")]
+    assert fetch(f"{store.url}/m.onnx", "--allow-http")[0] == 0
+    assert left(tmp_path) == {"m.onnx": b"model"}
+    store.failing["/m.onnx"] = [lambda handler: handler.answer(302, Location="file:///etc/hostname")]
+    code, message = fetch(f"{store.url}/m.onnx", "--allow-http")
+    assert (code, message) == (10, f"InvalidURI: {store.url}/m.onnx: HTTP status 302 a redirect that is not followed")
+    store.failing["/m.onnx"] = [lambda handler: handler.answer(302, Location="ftp://host/m?token=1")]
+    code, message = fetch(f"{store.url}/m.onnx", "--allow-http")
+    assert (code, message) == (10, "InvalidURI: refused a redirect to 'ftp://host/m': not https")
+
+
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [
+        ("ftp://host/m.onnx", "unknown scheme 'ftp'"),
+        ("model.onnx", "unknown scheme ''"),
+        ("file:///etc/passwd", "unknown scheme 'file'"),
+        ("http://host/m.onnx", "http:// is not encrypted"),
+        ("https:///m.onnx", "names no host"),
+        ("https://user:pass@host/m.onnx", "must not hold a user or password"),
+        ("https://host/folder/", "https has no folders"),
+        ("https://host", "https has no folders"),
+        ("https://host/..", "'..' is not a usable file name"),
+        ("https://host/%2e%2e", "'..' is not a usable file name"),
+        ("https://host/a%2Fb%2F..", "'..' is not a usable file name"),
+        ("https://host:port/m.onnx", "is not a URI"),
+        ("s3://bucket", "names no object"),
+        ("s3://bucket/", "names no object"),
+        ("s3://Bucket_/k", "'Bucket_' is not the name of an S3 bucket"),
+        ("s3:///k", "'' is not the name of an S3 bucket"),
+        ("s3://bucket/.hidden", "'.hidden' is not a usable file name"),
+    ],
+)
+def test_uris_that_are_refused(uri: str, complaint: str) -> None:
+    with pytest.raises(FatalError) as caught:
+        parse(uri, allow_http=False)
+    assert caught.value.reason is Reason.INVALID_URI
+    assert complaint in str(caught.value)
+    assert "pass" not in str(caught.value) or "password" in str(caught.value) or "passwd" in uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://bucket/a/b?c#d.onnx", {"bucket": "bucket", "location": "a/b?c#d.onnx", "file_name": "b?c#d.onnx"}),
+        ("s3://bucket/v1/", {"is_folder": True, "location": "v1/"}),
+        ("https://host:8443/a/m.onnx?s=1", {"file_name": "m.onnx", "shown": "https://host:8443/a/m.onnx"}),
+        ("https://host/m%20v2.onnx", {"file_name": "m v2.onnx"}),
+    ],
+)
+def test_what_a_uri_means(uri: str, expected: dict[str, Any]) -> None:
+    parsed = parse(uri, allow_http=False)
+    assert {name: getattr(parsed, name) for name in expected} == expected
+
+
+def test_an_unencrypted_endpoint_must_be_allowed(store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    code, message = fetch("s3://bucket/m.onnx")
+    assert code == 10
+    assert "is not encrypted; use https://, or set AWS_ALLOW_HTTP=true" in message
+    assert store.requests == []

@@ -1,0 +1,149 @@
+"""Hostile model files: each is refused by name before anything loads it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from serinus_server.failure import FatalError, Reason
+from serinus_server.onnx_file import read_outline, require_safe
+from tests.unit.server import models
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(FatalError) as caught:
+        require_safe(read_outline(path), path)
+    assert caught.value.reason is Reason.MODEL_LOAD_FAILED
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "model.onnx is empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(64), "is not a whole ONNX model"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "is not a whole ONNX model"),
+        (b'{"error": "not found"}', "is not a whole ONNX model"),
+        (b"PK\x03\x04" + bytes(64), "is not a whole ONNX model"),
+        (bytes(1024), "is not a whole ONNX model"),
+        (b"\xff" * 64, "is not a whole ONNX model"),
+        (b"\x08\x09", "it has no IR version or no graph"),
+        (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "is not a whole ONNX model"),
+    ],
+)
+def test_what_is_not_onnx(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    assert complaint in refused(path)
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    """Cut anywhere: either refused, or what is left is a shorter valid message (the last fields gone)."""
+    whole = models.mlp().SerializeToString()
+    graph_end = whole.index(models.mlp().graph.SerializeToString()) + models.mlp().graph.ByteSize()
+    path = tmp_path / "model.onnx"
+    for length in range(graph_end):
+        path.write_bytes(whole[:length])
+        refused(path)
+
+
+def test_single_byte_damage_never_breaks_the_reader(tmp_path: Path) -> None:
+    whole = models.with_external_data("w.bin").SerializeToString()
+    (tmp_path / "w.bin").write_bytes(bytes(8))
+    path = tmp_path / "model.onnx"
+    generator = np.random.default_rng(3)
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= int(generator.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            require_safe(read_outline(path), path)
+        except FatalError as error:
+            assert error.reason is Reason.MODEL_LOAD_FAILED
+
+
+def in_subgraph(location: str) -> onnx.ModelProto:
+    inner = models.with_external_data(location).graph
+    del inner.input[:]
+    branch = helper.make_graph(inner.node, "branch", [], inner.output, inner.initializer)
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    inputs = [models.value("c", TensorProto.BOOL, []), models.value("x", shape=[2])]
+    return models.build([node], inputs, [models.value("y", shape=[2])])
+
+
+def in_constant(location: str) -> onnx.ModelProto:
+    weights = models.with_external_data(location).graph.initializer[0]
+    return models.build([helper.make_node("Constant", [], ["y"], value=weights)], [], [models.value("y", shape=[2])])
+
+
+def in_function(location: str) -> onnx.ModelProto:
+    constant = in_constant(location).graph.node
+    function = helper.make_function("local", "F", [], ["y"], constant, [helper.make_opsetid("", 17)])
+    call = helper.make_node("F", [], ["y"], domain="local")
+    return models.build([call], [], [models.value("y", shape=[2])], domains=["local"], functions=[function])
+
+
+@pytest.mark.parametrize("place", [models.with_external_data, in_subgraph, in_constant, in_function])
+@pytest.mark.parametrize("location", ["/etc/hostname", "../secret", "a/../../secret", "link", "linked/secret", "a\0b"])
+def test_external_data_must_stay_in_the_folder(tmp_path: Path, place: Any, location: str) -> None:  # noqa: ANN401 - a function of models
+    (tmp_path / "secret").write_bytes(bytes(8))
+    folder = tmp_path / "model"
+    (folder / "a").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "linked").symlink_to(tmp_path)
+    complaint = refused(models.save(place(location), folder))
+    assert "outside the model's folder" in complaint or "NUL" in complaint
+
+
+def test_external_data_within_the_folder(tmp_path: Path) -> None:
+    path = models.save(models.with_external_data("w.bin"), tmp_path)
+    assert "needs the external data file 'w.bin': missing" in refused(path)
+    (tmp_path / "w.bin").write_bytes(bytes(8))
+    assert require_safe(read_outline(path), path) == [(tmp_path / "w.bin").resolve()]
+
+
+def test_code_is_not_brought_along(tmp_path: Path) -> None:
+    assert "needs custom operators of 'evil.example'" in refused(models.save(models.custom_operator(), tmp_path))
+    context = helper.make_node("EPContext", ["x"], ["y"], domain="com.microsoft")
+    model = models.build([context], [models.value("x")], [models.value("y")], domains=["com.microsoft"])
+    assert "EPContext" in refused(models.save(model, tmp_path))
+
+
+def test_the_runtimes_own_and_local_functions_are_fine(tmp_path: Path) -> None:
+    function = helper.make_function(
+        "local", "F", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], [helper.make_opsetid("", 17)]
+    )
+    nodes = [
+        helper.make_node("F", ["x"], ["z"], domain="local"),
+        helper.make_node("Gelu", ["z"], ["y"], domain="com.microsoft"),
+    ]
+    domains = ["local", "com.microsoft"]
+    model = models.build(nodes, [models.value("x")], [models.value("y")], domains=domains, functions=[function])
+    path = models.save(model, tmp_path)
+    assert require_safe(read_outline(path), path) == []
+
+
+def message(number: int, content: bytes) -> bytes:
+    """A protocol buffer field that holds a message."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def test_nesting_is_bounded(tmp_path: Path) -> None:
+    graph = b""
+    for _ in range(5000):
+        graph = message(1, message(5, message(6, graph)))  # a node, its attribute, the graph in that
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x08\x09" + message(7, graph))
+    assert "nested deeper than 32" in refused(path)
+
+
+def test_open_rank_is_told_from_a_scalar(tmp_path: Path) -> None:
+    assert read_outline(models.save(models.any_rank(), tmp_path)).inputs_without_rank == {"x"}
+    assert read_outline(models.save(models.scalar(), tmp_path)).inputs_without_rank == set()
