@@ -15,6 +15,7 @@ from kubernetes import config as kubernetes_config
 from serinus.adapters.events import EventRecorder
 from serinus.adapters.kube import KubernetesApi
 from serinus.adapters.prometheus import PrometheusMetrics
+from serinus.api.units import parse_duration
 from serinus.config import ConfigurationError, Settings, load
 from serinus.controller import Controller
 from serinus.endpoints import Endpoints
@@ -45,7 +46,12 @@ def main() -> int:
 
 async def _run(settings: Settings, port: int) -> None:
     api = KubernetesApi(_api_client(settings.workers))
-    metrics = PrometheusMetrics(settings.prometheus)
+    metrics = PrometheusMetrics(
+        settings.prometheus.url,
+        scrape_interval=parse_duration(settings.prometheus.scrape_interval),
+        timeout=parse_duration(settings.prometheus.timeout),
+        namespace_label=settings.prometheus.namespace_label,
+    )
     reconciler = Reconciler(api, metrics, EventRecorder(api), settings, lambda: datetime.now(UTC))
     controller = Controller(reconciler, settings.workers)
     ready = asyncio.Event()

@@ -1,13 +1,11 @@
 """The operator's own settings: what the platform team decides, read from one YAML file."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError
 
-from serinus.api import units
 from serinus.api.base import Duration, SpecModel
 
 
@@ -40,11 +38,6 @@ class Settings(SpecModel):
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces to look after; none: all of the cluster."""
     workers: int = Field(default=4, ge=1, le=64)
-
-    @property
-    def scrape_interval(self) -> timedelta:
-        """How often Prometheus scrapes the pods."""
-        return units.parse_duration(self.prometheus.scrape_interval)
 
 
 def load(path: Path) -> Settings:

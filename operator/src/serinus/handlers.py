@@ -33,6 +33,10 @@ def build_registry(
     for index, resource, slim in _CHILDREN:
         _watch_child(registry, controller, index, resource, slim)
 
+    @kopf.on.login(registry=registry)
+    def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's signature
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **kwargs: Any) -> None:  # noqa: ANN401 - kopf's signature
         _configure(settings)
