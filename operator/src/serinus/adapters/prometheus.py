@@ -1,0 +1,290 @@
+"""Request counts from Prometheus, or a clear word that they cannot be trusted now.
+
+A look makes two HTTP calls: one query for the samples of all counters that decide, which so are of one time, and one
+for the latency to show. What Prometheus does not say for certain, such as anything about pods that it does not scrape,
+is an error and never "no requests".
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from urllib3.util import Retry
+
+from serinus.adapters.counters import ScrapedPod, SeriesKey, UnusableSeriesError, read_matrix
+from serinus.api.units import format_duration
+from serinus.ports import MetricsQuery, MetricsSample, MetricsUnavailableError, RevisionSample
+
+MIN_WINDOW_SCRAPES: Final = 4
+"""A shorter window may miss a pod whose scrapes came late."""
+
+MAX_WINDOW_SCRAPES: Final = 240
+"""After a long outage older requests are left out, which is no worse than having had less traffic."""
+
+LAG_SCRAPES: Final = 1.1
+"""Windows end this long ago: by now every scrape begun before their end is stored."""
+
+MISSING_AFTER_SCRAPES: Final = 3
+"""A pod without a sample for so long is not scraped. A single scrape may fail: the next one makes up for it."""
+
+_LONGEST_QUOTE: Final = 500
+"""Characters of a reply that a message repeats."""
+
+_BUILD_INFO: Final[SeriesKey] = ("serinus_build_info", "")
+_REQUESTS: Final = "serinus_requests_total"
+_DURATIONS: Final = "serinus_request_duration_seconds_bucket"
+_METRICS: Final = (_BUILD_INFO[0], _REQUESTS, _DURATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """From when (exclusive) to when (inclusive) requests are counted, in whole milliseconds."""
+
+    since: datetime
+    until: datetime
+
+
+class PrometheusMetrics:
+    """Counts requests through the HTTP API of Prometheus 2 or 3."""
+
+    def __init__(self, url: str, *, scrape_interval: timedelta, timeout: timedelta, namespace_label: str) -> None:
+        """Prepare for the Prometheus at `url`, without calling it yet.
+
+        `scrape_interval` is how often it scrapes the pods, `timeout` how long it may take to answer, and
+        `namespace_label` the label in which its scrape configuration puts a pod's namespace.
+        """
+        self._scrape_interval = scrape_interval
+        self._timeout = timeout
+        self._namespace_label = namespace_label
+        self._name = f"Prometheus at {_without_credentials(url)}"
+        session = requests.Session()
+        session.hooks["response"].append(self._check_reply)
+        # No retries: the next look comes soon, and its window takes in what this one could not see.
+        self._prometheus = PrometheusConnect(
+            url.rstrip("/"), session=session, retry=Retry(0), timeout=timeout.total_seconds()
+        )
+
+    def sample(self, query: MetricsQuery) -> MetricsSample | None:
+        """Count the requests since the last look; None while the window would be under four scrapes.
+
+        Raises MetricsUnavailableError when Prometheus cannot be asked, when ready pods are not scraped, and when its
+        series cannot be counted. The message says which, and what to do.
+        """
+        window = self._window(query)
+        if window is None:
+            return None
+        pods = self._scraped_pods(query, window)
+        self._require_all_scraped(query, pods)
+        self._require_bucket(query, pods)
+        latencies = self._latencies(query, window)
+        by_revision = {
+            revision: [pod for pod in pods if pod.labels.get("revision") == revision] for revision in query.ready_pods
+        }
+        samples = {
+            revision: _count(own, window, query.latency_threshold_seconds, latencies.get(revision))
+            for revision, own in by_revision.items()
+        }
+        return MetricsSample(window.until, samples)
+
+    def _window(self, query: MetricsQuery) -> _Window | None:
+        """The window of this look; None while it would be too short."""
+        until = _whole_milliseconds(query.now - LAG_SCRAPES * self._scrape_interval)
+        shortest = MIN_WINDOW_SCRAPES * self._scrape_interval
+        since = query.since or until - max(query.interval, shortest)
+        if until - since < shortest:
+            return None
+        return _Window(max(since, until - MAX_WINDOW_SCRAPES * self._scrape_interval), until)
+
+    def _scraped_pods(self, query: MetricsQuery, window: _Window) -> list[ScrapedPod]:
+        """The samples of all series that count, from some scrapes before the window until now."""
+        selector = self._selector(query, f"__name__=~{_quoted('|'.join(_METRICS))}", _le_matcher(query))
+        reach = query.now - window.since + MIN_WINDOW_SCRAPES * self._scrape_interval
+        result = self._ask(f"{selector}[{_promql_duration(reach)}]", query.now)
+        try:
+            return read_matrix(result)
+        except UnusableSeriesError as error:
+            raise MetricsUnavailableError(f"{self._name}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
+
+    def _latencies(self, query: MetricsQuery, window: _Window) -> dict[str, float]:
+        """The duration in seconds at the percentile, of each revision that had requests."""
+        selector = f"{_DURATIONS}{self._selector(query)}"
+        rate = f"sum by (revision, le) (rate({selector}[{_promql_duration(window.until - window.since)}]))"
+        result = self._ask(f"histogram_quantile({query.percentile / 100:g}, {rate})", window.until)
+        try:
+            values = {entry["metric"]["revision"]: float(entry["value"][1]) for entry in result}
+        except (KeyError, TypeError, ValueError) as error:
+            raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
+        return {revision: value for revision, value in values.items() if math.isfinite(value)}
+
+    def _require_all_scraped(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> None:
+        """Raise MetricsUnavailableError unless there are fresh samples of as many pods as are ready."""
+        oldest = (query.now - MISSING_AFTER_SCRAPES * self._scrape_interval).timestamp()
+        for revision, ready in query.ready_pods.items():
+            own = [pod for pod in pods if pod.labels.get("revision") == revision]
+            fresh = [pod for pod in own if pod.last_sample(_BUILD_INFO) > oldest]
+            if len(fresh) < ready:
+                raise MetricsUnavailableError(
+                    f"{self._name} has scraped {len(fresh)} of the {ready} ready pods of revision {revision} in the "
+                    f"last {format_duration(MISSING_AFTER_SCRAPES * self._scrape_interval)}. "
+                    + (self._why_missing(query, pods) if pods else self._why_nothing(query))
+                )
+
+    def _why_missing(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> str:
+        """What to do when some pods are scraped, or were."""
+        newest = query.now.timestamp() - max(pod.last_scrape for pod in pods)
+        if newest > (MISSING_AFTER_SCRAPES * self._scrape_interval).total_seconds():
+            return f"Its newest sample is {newest:.0f} s old: it stopped scraping, or its clock differs from this one."
+        return f"Its targets page says why it misses some of {_BUILD_INFO[0]}{self._selector(query)}."
+
+    def _why_nothing(self, query: MetricsQuery) -> str:
+        """What to do when there is not one sample of the service; asks whether only the namespace's label is wrong."""
+        service = f"inferenceservice={_quoted(query.service)}, revision=~{_quoted(_any_of(query.ready_pods))}"
+        elsewhere = self._ask(f"{_BUILD_INFO[0]}{{{service}}}", query.now)
+        labels = {
+            name
+            for entry in elsewhere
+            for name, value in entry.get("metric", {}).items()
+            if value == query.namespace and name != self._namespace_label
+        }
+        if labels:
+            return (
+                f"It has series of this service without the label {self._namespace_label}={_quoted(query.namespace)}: "
+                f"set prometheus.namespaceLabel to {' or '.join(sorted(labels))}, where the namespace stands."
+            )
+        return (
+            f"It knows no series {_BUILD_INFO[0]}{self._selector(query)}: check that it scrapes the pods (they carry "
+            f"the annotation prometheus.io/scrape) and that the label {self._namespace_label} holds their namespace."
+        )
+
+    def _require_bucket(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> None:
+        """Raise MetricsUnavailableError if a pod's histogram lacks the bucket of the threshold."""
+        bound = query.latency_threshold_seconds
+        for pod in pods:
+            if bound is not None and (_DURATIONS, math.inf) in pod.series and (_DURATIONS, bound) not in pod.series:
+                raise MetricsUnavailableError(
+                    f"{self._name} has no bucket of {bound:g} s in {_DURATIONS} of revision "
+                    f"{pod.labels.get('revision')}: check that no relabeling drops it"
+                )
+
+    def _selector(self, query: MetricsQuery, *more: str) -> str:
+        """Matchers that hold for series of the service's revisions only, and `more`, in braces."""
+        matchers = (
+            f"{self._namespace_label}={_quoted(query.namespace)}",
+            f"inferenceservice={_quoted(query.service)}",
+            f"revision=~{_quoted(_any_of(query.ready_pods))}",
+        )
+        return "{" + ", ".join((*matchers, *more)) + "}"
+
+    def _ask(self, promql: str, at: datetime) -> list[Any]:
+        """The result of an instant query. Raises MetricsUnavailableError."""
+        parameters = {"time": f"{at.timestamp():.3f}", "timeout": f"{self._timeout / timedelta(milliseconds=1):.0f}ms"}
+        try:
+            result: list[Any] = self._prometheus.custom_query(promql, params=parameters)
+        except requests.Timeout as error:
+            seconds = self._timeout.total_seconds()
+            raise MetricsUnavailableError(f"{self._name} did not answer within {seconds:g} s") from error
+        except requests.RequestException as error:
+            raise MetricsUnavailableError(f"{self._name} cannot be asked: {_root_cause(error)}") from error
+        return result
+
+    def _check_reply(self, response: requests.Response, *_: object, **__: object) -> None:
+        """Look at what PrometheusConnect does not: whether a reply is whole, and why it refuses."""
+        if response.is_redirect:
+            return
+        try:
+            reply = response.json()
+        except requests.JSONDecodeError as error:
+            raise MetricsUnavailableError(
+                f"{self._name} answered with status {response.status_code} and no JSON: is the URL its own?"
+            ) from error
+        if not isinstance(reply, dict):
+            reply = {}
+        if response.status_code != requests.codes.ok or reply.get("status") != "success":
+            why = str(reply.get("error") or "no reason given")[:_LONGEST_QUOTE]
+            raise MetricsUnavailableError(f"{self._name} answered with status {response.status_code}: {why}")
+        # Notes on style come as `infos`, or among the warnings before version 3. Other warnings mean that the result
+        # may lack something.
+        warnings = [str(one) for one in reply.get("warnings") or () if not str(one).startswith("PromQL info:")]
+        if warnings:
+            quote = "; ".join(warnings)[:_LONGEST_QUOTE]
+            raise MetricsUnavailableError(f"{self._name} warns that its answer may be partial: {quote}")
+        data = reply.get("data")
+        if not isinstance(data, dict) or not isinstance(data.get("result"), list):
+            raise MetricsUnavailableError(f"{self._name} answered without a result: is the URL its own?")
+
+
+def _count(
+    pods: Sequence[ScrapedPod], window: _Window, threshold_seconds: float | None, latency_seconds: float | None
+) -> RevisionSample:
+    """The requests of one revision's pods."""
+    since, until = window.since.timestamp(), window.until.timestamp()
+    requests_by_code: dict[str, float] = {}
+    timed = slow = 0.0
+    for pod in pods:
+        for key in pod.series:
+            if key[0] == _REQUESTS:
+                code = str(key[1])
+                requests_by_code[code] = requests_by_code.get(code, 0) + pod.increase(key, since, until)
+        pod_timed = pod.increase((_DURATIONS, math.inf), since, until)
+        timed += pod_timed
+        if threshold_seconds is not None:
+            # A restart that the smaller of the two counters shows and the larger hides could make this negative.
+            slow += max(0.0, pod_timed - pod.increase((_DURATIONS, threshold_seconds), since, until))
+    return RevisionSample(
+        requests=round(sum(requests_by_code.values())),
+        errors=round(sum(count for code, count in requests_by_code.items() if code.startswith("5"))),
+        timed=round(timed),
+        slow=round(slow),
+        latency_seconds=latency_seconds if timed else None,
+    )
+
+
+def _le_matcher(query: MetricsQuery) -> str:
+    """A matcher of the buckets that count, however their bound is written, and of series without a bound."""
+    forms = ["", "[+]Inf"]
+    if query.latency_threshold_seconds is not None:
+        whole, _, fraction = f"{Decimal(repr(query.latency_threshold_seconds)).normalize():f}".partition(".")
+        # 1 may stand as 1.0 or 1e+00. All exponents are let pass, and the numbers compared when they are read.
+        forms += [f"{whole}[.]{fraction}0*" if fraction else f"{whole}([.]0*)?", "[0-9.]+e[-+]?[0-9]+"]
+    return f"le=~{_quoted('|'.join(forms))}"
+
+
+def _any_of(values: Iterable[str]) -> str:
+    """A regular expression (RE2) that matches the values and nothing else."""
+    return "|".join(map(re.escape, sorted(values)))
+
+
+def _quoted(text: str) -> str:
+    """A PromQL string; its escapes are those of JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _promql_duration(duration: timedelta) -> str:
+    return f"{math.ceil(duration / timedelta(milliseconds=1))}ms"
+
+
+def _whole_milliseconds(time: datetime) -> datetime:
+    """The time without what Prometheus does not resolve, so that windows meet exactly."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The exception at the bottom: what requests says of it repeats the URL and hides the reason in brackets."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return error
