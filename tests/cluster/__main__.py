@@ -10,7 +10,7 @@ from tests.cluster import images
 from tests.cluster.cluster import Cluster, ensure, running
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import say
-from tests.cluster.provider import choose
+from tests.cluster.selection import choose
 
 
 def main() -> int:

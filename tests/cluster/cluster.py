@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.cluster import archives, cache, commands
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import step
-from tests.cluster.provider import Provider, choose, cluster_name
+from tests.cluster.provider import Provider
+from tests.cluster.selection import choose, cluster_name
 
 MANIFESTS = Path(__file__).parent / "addons"
 READY_SECONDS = 120
@@ -57,7 +58,8 @@ class Cluster:
     @contextmanager
     def port_forward(self, namespace: str, service: str, port: int) -> Iterator[str]:
         """Forward a free port of the loopback interface to one pod of a Service; yield the base URL."""
-        command = [self.provider.tools / "kubectl", "port-forward", "-n", namespace, f"service/{service}", f":{port}"]
+        program = str(self.provider.tools / "kubectl")
+        command = [program, "port-forward", "-n", namespace, f"service/{service}", f":{port}"]
         with subprocess.Popen(
             command,
             env={**os.environ, **self.environment},

@@ -6,21 +6,28 @@ import shlex
 import shutil
 from pathlib import Path
 
-from tests.cluster import binaries, cache, commands, node_images, provider
+from tests.cluster import binaries, cache, commands, node_images
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import step
 
+KUBECONFIG = "SERINUS_TEST_KUBECONFIG"
+CONTEXT = "SERINUS_TEST_CONTEXT"
 LOAD_COMMAND = "SERINUS_TEST_LOAD_COMMAND"
+
+
+def named() -> bool:
+    """Return whether the user names a cluster."""
+    return bool(os.environ.get(KUBECONFIG) or os.environ.get(CONTEXT))
 
 
 class ExistingProvider:
     """The cluster of one context of one kubeconfig. It stays when the tests are done with it."""
 
     addons = ("prometheus.yaml", "object-store.yaml")
-    variables: dict[str, str] = {}
 
     def __init__(self, source: Path, context: str | None, load_command: str | None) -> None:
         name = hashlib.sha256(f"{source}\n{context}".encode()).hexdigest()[:8]
+        self.variables: dict[str, str] = {}
         self.source = source
         self.context = context
         self.load_command = load_command
@@ -31,10 +38,8 @@ class ExistingProvider:
     @classmethod
     def from_environment(cls) -> "ExistingProvider":
         """Return the cluster that SERINUS_TEST_KUBECONFIG and SERINUS_TEST_CONTEXT name."""
-        file = os.environ.get(provider.KUBECONFIG) or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        return cls(
-            Path(file).expanduser(), os.environ.get(provider.CONTEXT), os.environ.get(LOAD_COMMAND)
-        )  # fmt: skip
+        file = os.environ.get(KUBECONFIG) or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        return cls(Path(file).expanduser(), os.environ.get(CONTEXT), os.environ.get(LOAD_COMMAND))
 
     def running(self) -> bool:
         """Return whether the cluster was prepared before and answers."""

@@ -1,30 +1,27 @@
 """A cluster of kind, in Docker, through pytest-kind."""
 
-import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.cluster import binaries, cache, commands
+import pytest_kind.cluster
+from pytest_kind import KindCluster
+
+from tests.cluster import binaries, cache, commands, node_images
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import step
 
-if TYPE_CHECKING:
-    from pytest_kind import KindCluster
-
-# kind and the Kubernetes it starts; pytest-kind fetches the program of this version.
 KIND_VERSION = "v0.31.0"
-NODE_IMAGE = "kindest/node:v1.35.0"
+NODE_IMAGE = "kindest/node:v1.35.0@sha256:452d707d4862f52530247495d180205e029056831160e22870e37e3f6c1ac31f"
 
 
 class KindProvider:
     """The kind cluster `name`."""
 
     addons = ("metrics-server.yaml", "prometheus.yaml", "object-store.yaml")
-    variables: dict[str, str] = {}
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.variables: dict[str, str] = {}
         self.directory = cache.directory() / "clusters" / f"{name}-kind"
         self.kubeconfig = self.directory / "kubeconfig"
         self.tools = self.directory / "bin"
@@ -41,8 +38,6 @@ class KindProvider:
 
     def up(self) -> None:
         """Create the cluster, unless kind has it, and give it the addons' image."""
-        from tests.cluster import node_images
-
         binaries.client_tools(self.tools)
         with step(f"creating the kind cluster {self.name}"):
             self._cluster().create()
@@ -62,11 +57,9 @@ class KindProvider:
             cluster.delete()
         shutil.rmtree(self.directory)
 
-    def _cluster(self) -> "KindCluster":
-        # Read by pytest-kind when it is imported.
-        os.environ.setdefault("KIND_VERSION", KIND_VERSION)
-        from pytest_kind import KindCluster
-
+    def _cluster(self) -> KindCluster:
+        # Which kind it fetches, pytest-kind asks this variable of its own.
+        pytest_kind.cluster.KIND_VERSION = KIND_VERSION
         self.directory.mkdir(parents=True, exist_ok=True)
         return KindCluster(
             self.name,

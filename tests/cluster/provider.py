@@ -1,14 +1,7 @@
-"""What a cluster to test on has to offer, and which one is taken."""
+"""What a cluster to test on has to offer."""
 
-import os
 from pathlib import Path
 from typing import Protocol
-
-from tests.cluster import host
-
-CONTEXT = "SERINUS_TEST_CONTEXT"
-KUBECONFIG = "SERINUS_TEST_KUBECONFIG"
-NAME = "SERINUS_TEST_CLUSTER"
 
 
 class Provider(Protocol):
@@ -41,22 +34,3 @@ class Provider(Protocol):
 
     def down(self) -> None:
         """Take away what `up` brought."""
-
-
-def choose() -> Provider:
-    """Return the cluster that the user names, else kind where Docker runs, else the embedded one."""
-    from tests.cluster.embedded import EmbeddedProvider
-    from tests.cluster.existing import ExistingProvider
-    from tests.cluster.kind import KindProvider
-
-    if os.environ.get(KUBECONFIG) or os.environ.get(CONTEXT):
-        return ExistingProvider.from_environment()
-    name = cluster_name()
-    return KindProvider(name) if host.docker_runs() else EmbeddedProvider(name)
-
-
-def cluster_name() -> str:
-    """Return the name of this checkout's cluster, or the one the user gives."""
-    from tests.cluster.addressing import default_name
-
-    return os.environ.get(NAME) or default_name(Path(__file__).parents[2])
