@@ -8,7 +8,8 @@ from tests.cluster import builders, cache, commands
 from tests.cluster.progress import step
 
 SUITE = "bookworm"
-PACKAGES = ("python3", "python3-venv", "ca-certificates")
+# libstdc++ for ONNX Runtime; an image that has apt has it already.
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "libstdc++6")
 # Never unpacked: nothing reads them in a container.
 EXCLUDED = (
     "/usr/share/doc/*",

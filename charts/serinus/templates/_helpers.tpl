@@ -1,0 +1,92 @@
+{{/* The name that all objects carry: the release's, unless overridden. */}}
+{{- define "serinus.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "serinus.selectorLabels" -}}
+app.kubernetes.io/name: serinus
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "serinus.labels" -}}
+{{ include "serinus.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: serinus
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "serinus.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "serinus.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A whole image reference. Takes a dict of `image`, a block of the values, and `defaultTag`. */}}
+{{- define "serinus.image" -}}
+{{- $repository := .image.repository -}}
+{{- if .image.registry -}}
+{{- $repository = printf "%s/%s" .image.registry .image.repository -}}
+{{- end -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .defaultTag .image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The operator's settings, as it reads them from its file. */}}
+{{- define "serinus.config" -}}
+server:
+  image: {{ include "serinus.image" (dict "image" .Values.server.image "defaultTag" .Chart.AppVersion) | quote }}
+  imagePullPolicy: {{ .Values.server.image.pullPolicy }}
+  imagePullSecrets: {{ toJson .Values.server.imagePullSecrets }}
+prometheus:
+  url: {{ .Values.prometheus.url | quote }}
+  scrapeInterval: {{ .Values.prometheus.scrapeInterval | quote }}
+  timeout: {{ .Values.prometheus.timeout | quote }}
+  namespaceLabel: {{ .Values.prometheus.namespaceLabel | quote }}
+watchNamespaces: {{ toJson .Values.watchNamespaces }}
+workers: {{ .Values.workers }}
+{{- end -}}
+
+{{/* What the operator does, in each namespace that it looks after. */}}
+{{- define "serinus.rules" -}}
+- apiGroups: [serinus.dev]
+  resources: [inferenceservices]
+  verbs: [get, list, watch]
+- apiGroups: [serinus.dev]
+  resources: [inferenceservices/status]
+  verbs: [get, update, patch]
+- apiGroups: [apps]
+  resources: [deployments, deployments/scale, controllerrevisions]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
