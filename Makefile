@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test check lock generate cluster cluster-down images clean
+.PHONY: help test check lock generate cluster cluster-down images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,9 +22,6 @@ $(STAMP): $(UV) requirements.lock pyproject.toml runtime_image/pyproject.toml
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e runtime_image
 	@touch $@
-
-demo: $(STAMP) ## apply, serve, promote a good canary, roll back bad ones (--keep: make demo ARGS=--keep)
-	@$(BIN)/python -m examples.demo $(ARGS)
 
 test: $(STAMP) ## all tests, or some: make test ARGS='tests/unit -k analysis'
 	@$(BIN)/python -m pytest $(ARGS)
