@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from serinus_server.http_message import Reply, Request
-from serinus_server.log import JsonLog, timestamp
+from serinus_server.log import JsonLog
 
 _MAX_ID_LENGTH: Final = 128
 
@@ -44,14 +44,14 @@ class AccessLog:
         now = time.perf_counter()
         self._log.line(
             {
-                "time": timestamp(),
+                "time": self._log.timestamp(),
                 "level": "info" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "error",
                 "message": "request",
                 "id": self._id(request),
                 "method": request.method.decode(),
                 "path": request.target[:200].decode(errors="replace"),
                 "status": status,
-                "seconds": round(now - (request.completed or request.began), 6),
+                "duration_us": int((now - (request.completed or request.began)) * 1e6),
                 "request_bytes": request.body_size,
                 **self._model,
                 **_trace(request),

@@ -180,4 +180,7 @@ def _inline_elements(warm_up: WarmUp | None) -> int:
 
 
 def _elements(job: Job) -> int:
-    return sum(tensor.size for tensor in job.feeds.values()) if job.feeds else 0
+    elements = 0
+    for tensor in (job.feeds or {}).values():
+        elements += tensor.size
+    return elements

@@ -128,22 +128,20 @@ class InferHandler:
         stages = self._leave(note) if note else {}
         self._access_log.ended(request, CLIENT_CLOSED_REQUEST, **stages)
 
-    def _leave(self, note: _Note) -> dict[str, float]:
-        """Give the place back; returns the time of each stage in seconds, for the log."""
+    def _leave(self, note: _Note) -> dict[str, int]:
+        """Give the place back; returns the microseconds of each stage, for the log."""
         self._admission.leave(note.admitted_bytes)
         self._metrics.in_flight = self._admission.requests
         job = note.job
         if job is None:
             return {}
-        stages = {
-            "decode": note.decode_seconds,
-            "queue": job.queue_seconds,
-            "run": job.run_seconds,
-            "encode": note.encode_seconds,
+        self._metrics.ran(note.decode_seconds, job.queue_seconds, job.run_seconds, note.encode_seconds)
+        return {
+            "decode_us": int(note.decode_seconds * 1e6),
+            "queue_us": int(job.queue_seconds * 1e6),
+            "run_us": int(job.run_seconds * 1e6),
+            "encode_us": int(note.encode_seconds * 1e6),
         }
-        for stage, seconds in stages.items():
-            self._metrics.stage(stage, seconds)
-        return {f"{stage}_seconds": round(seconds, 6) for stage, seconds in stages.items()}
 
 
 def _unsupported(request: Request) -> Reply | None:

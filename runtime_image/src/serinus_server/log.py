@@ -3,8 +3,8 @@
 import os
 import sys
 import threading
+import time
 from collections import deque
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -24,13 +24,15 @@ class JsonLog:
         self._lines: deque[bytes] = deque()
         self._wake = threading.Event()
         self._closed = False
+        self._second = -1
+        self._second_as_text = ""
         self.dropped = 0
         self._thread = threading.Thread(target=self._write_until_closed, name="log", daemon=True)
         self._thread.start()
 
     def event(self, message: str, level: str = "info", **fields: object) -> None:
         """Log something that happened to the process; written at once."""
-        self.line({"time": timestamp(), "level": level, "message": message, **fields})
+        self.line({"time": self.timestamp(), "level": level, "message": message, **fields})
         self._wake.set()
 
     def line(self, fields: dict[str, Any]) -> None:
@@ -39,6 +41,15 @@ class JsonLog:
             self.dropped += 1
             return
         self._lines.append(orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def timestamp(self) -> str:
+        """Now, in UTC, as RFC 3339 with milliseconds."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_as_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_as_text}.{int((now - second) * 1000):03d}Z"
 
     def close(self) -> None:
         """Write what is left. Nothing may be logged afterwards."""
@@ -62,8 +73,3 @@ class JsonLog:
                     chunk = chunk[os.write(self._descriptor, chunk) :]
             except OSError:
                 return  # nobody reads stderr; there is no other place to say so
-
-
-def timestamp() -> str:
-    """Now, in UTC, as RFC 3339 with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -41,8 +41,8 @@ class Metrics:
         self._rejections = dict.fromkeys(REJECTION_REASONS, 0)
         self._buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
         self._duration_sum = 0.0
-        self._stage_counts = dict.fromkeys(STAGES, 0)
-        self._stage_sums = dict.fromkeys(STAGES, 0.0)
+        self._runs = 0
+        self._stage_sums = [0.0] * len(STAGES)
         self._load_seconds = 0.0
         self._digest: str | None = None
         self.in_flight = 0
@@ -66,10 +66,14 @@ class Metrics:
         """Count a request refused without being run."""
         self._rejections[reason] += 1
 
-    def stage(self, name: str, seconds: float) -> None:
-        """Add the time that a request spent in one of `STAGES`."""
-        self._stage_counts[name] += 1
-        self._stage_sums[name] += seconds
+    def ran(self, decode: float, queue: float, run: float, encode: float) -> None:
+        """Add the seconds that a request spent in each of `STAGES`."""
+        self._runs += 1
+        sums = self._stage_sums
+        sums[0] += decode
+        sums[1] += queue
+        sums[2] += run
+        sums[3] += encode
 
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""
@@ -93,8 +97,8 @@ class Metrics:
         stages = SummaryMetricFamily(
             "serinus_stage_seconds", "Time spent in each stage of a request.", labels=[*_LABELS, "stage"]
         )
-        for stage, count in self._stage_counts.items():
-            stages.add_metric([*self._labels, stage], count, self._stage_sums[stage])
+        for stage, seconds in zip(STAGES, self._stage_sums, strict=True):
+            stages.add_metric([*self._labels, stage], self._runs, seconds)
         yield stages
         yield self._gauge("serinus_in_flight_requests", "Inference requests in work.", self.in_flight)
         yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
