@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(options: argparse.Namespace, log: JsonLog) -> None:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the runtime is loaded
     from serinus_server.lifecycle import serve  # noqa: PLC0415 - `fetch` has no use for the runtime
 
     in_flight_bytes = options.max_in_flight_bytes or max(

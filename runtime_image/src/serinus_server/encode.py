@@ -16,7 +16,7 @@ class NotRepresentableError(Exception):
 def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor]) -> bytes:
     """The reply to a request whose outputs are `tensors`, in the order of `request.outputs`.
 
-    Raises NotRepresentableError if an output holds NaN or an infinity.
+    Raises NotRepresentableError if an output holds NaN, an infinity, or text that is not Unicode.
     """
     reply: dict[str, object] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:
@@ -31,7 +31,10 @@ def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor]) -> by
         }
         for name, tensor in zip(request.outputs, tensors, strict=True)
     ]
-    body = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        body = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise NotRepresentableError(f"the outputs have no JSON form: {error}") from error
     if b"null" in body:  # what orjson writes for NaN and infinities, or a text that says so
         _require_finite(request.outputs, tensors)
     return body

@@ -19,7 +19,8 @@ from serinus_server.model import Model, Tensor
 from serinus_server.warm_up import WarmUp
 
 INLINE_SECONDS: Final = 0.0005
-_SLOW_RUNS_IN_A_ROW: Final = 8
+_WEIGHT_TO_CHANGE: Final = 16
+_WEIGHT_PER_SECOND: Final = 160
 _SMOOTHING: Final = 0.1
 
 Done = Callable[["Job"], None]
@@ -109,21 +110,22 @@ class Executor:
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._threads = threads
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job] = SimpleQueue()
         self._started: list[threading.Thread] = []
         self._waiting = 0
         self._mean_run_seconds = warm_up.run_seconds if warm_up else 0.0
-        self._slow_runs = 0
         self._inline_elements = _inline_elements(warm_up)
+        self._inline = self._inline_elements > 0
+        self._against = 0
 
     @property
     def runs_inline(self) -> bool:
         """Whether requests about as large as the warm-up's run on the event loop."""
-        return self._inline_elements > 0
+        return self._inline
 
     def submit(self, job: Job, timeout: float) -> None:
         """Run a job within `timeout` seconds; `job.on_done` is called once, perhaps before this returns."""
-        if self._inline_elements and _elements(job) <= self._inline_elements:
+        if self._inline and _elements(job) <= self._inline_elements:
             self._run_inline(job, timeout)
             return
         if not self._started:
@@ -136,22 +138,23 @@ class Executor:
         """Seconds until a job submitted now would start, judged by the recent ones."""
         return self._waiting * self._mean_run_seconds / self._threads
 
-    def close(self) -> None:
-        """End the threads once they have done what is queued."""
-        for _ in self._started:
-            self._queue.put(None)
-
     def _run_inline(self, job: Job, timeout: float) -> None:
         job.run(self._model)
-        if job.run_seconds <= INLINE_SECONDS:
-            self._slow_runs = 0
-        else:
-            self._slow_runs += 1
-            if self._slow_runs >= _SLOW_RUNS_IN_A_ROW:  # one alone may be the scheduler's doing
-                self._inline_elements = 0
+        # A run of 0.1 s on the loop is reason enough by itself.
+        self._reconsider(job.run_seconds > INLINE_SECONDS, 1 + int(job.run_seconds * _WEIGHT_PER_SECOND))
         if job.run_seconds > timeout:
             job.error = DeadlineExceededError()
         job.finish()
+
+    def _reconsider(self, speaks_against: bool, weight: int = 1) -> None:
+        """Change the way of running once several runs in a row speak against the present one.
+
+        The warm-up's values need not be like the requests'; a single slow run may be the scheduler's doing.
+        """
+        self._against = self._against + weight if speaks_against else 0
+        if self._against >= _WEIGHT_TO_CHANGE:
+            self._inline = not self._inline
+            self._against = 0
 
     def _start_threads(self) -> None:
         for number in range(self._threads):
@@ -160,7 +163,8 @@ class Executor:
             self._started.append(thread)
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        while True:
+            job = self._queue.get()
             job.run(self._model, onnxruntime.RunOptions())
             with contextlib.suppress(RuntimeError):  # the loop has closed: a run outlived its request
                 self._loop.call_soon_threadsafe(self._ran, job)
@@ -169,6 +173,8 @@ class Executor:
         self._waiting -= 1
         if job.run_seconds:
             self._mean_run_seconds += _SMOOTHING * (job.run_seconds - self._mean_run_seconds)
+            if self._inline_elements and not self._inline:
+                self._reconsider(job.run_seconds < INLINE_SECONDS)
         job.finish()
 
 

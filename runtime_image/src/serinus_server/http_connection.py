@@ -286,7 +286,13 @@ class Connection(asyncio.Protocol):
         if request.refusal is not None:
             self._respond(request, request.refusal)
         else:
-            request.handler.handle(request, self._respond)
+            try:
+                request.handler.handle(request, self._respond)
+            except Exception as error:  # ours to mend; the client gets an answer nevertheless
+                context = {"message": "a request handler failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+                if self._busy:
+                    self._respond(request, error_reply(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
         return not self._busy
 
     def _respond(self, request: Request, reply: Reply) -> None:
@@ -350,8 +356,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is pending: closing now loses no request that has arrived."""
-        return not self._pending and self._incoming is None and not self._closing
+        """Whether every request that has arrived is answered, and every answer sent: closing loses nothing."""
+        return not self._pending and self._incoming is None and not self._transport.get_write_buffer_size()
 
     def close(self) -> None:
         """Close an idle connection."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -30,6 +31,7 @@ from serinus_server.settings import ServeSettings
 from serinus_server.warm_up import WarmUp, warm_up
 
 _FINISH_MARGIN_SECONDS: Final = 5.0
+_GC_THRESHOLDS: Final = (20_000, 20, 20)
 
 
 def serve(settings: ServeSettings, log: JsonLog) -> None:
@@ -37,7 +39,6 @@ def serve(settings: ServeSettings, log: JsonLog) -> None:
 
     Raises FatalError if the model cannot be served, OSError if the port cannot be had.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     uvloop.run(_Service(settings, log).run())
 
 
@@ -69,7 +70,9 @@ class _Service:
             waiting: set[asyncio.Future[Any]] = {loading, asked_to_stop}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if asked_to_stop.done():
-                os._exit(0)  # nothing was served yet, and a load cannot be stopped halfway
+                self._log.event("stopped before the model was loaded")
+                self._log.close()
+                os._exit(0)  # a load cannot be stopped halfway
             self._become_ready(*loading.result())
         number = await asked_to_stop
         # Ctrl-C is a person who waits; nothing routes to this server then.
@@ -102,6 +105,9 @@ class _Service:
         threads = max(1, available_cpus() // self._settings.intra_op_threads)
         executor = Executor(model, warmed, threads)
         self._metrics.model_loaded(model.digest, model.load_seconds)
+        # What is there now stays: the collector need not look at it again, and seldom at the rest.
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._readiness.ready(model, executor)
         self._log.event(
             "ready",

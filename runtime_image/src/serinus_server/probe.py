@@ -4,6 +4,7 @@
 `{"loaded": {...}}` after a load that works, `{"failure": [reason, message]}` if something does not.
 """
 
+import ctypes
 import json
 import resource
 import signal
@@ -17,6 +18,7 @@ from serinus_server.cgroup import memory_limit
 from serinus_server.failure import FatalError, Reason
 
 _CPU_SECONDS: Final = 900
+_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def main() -> None:
     from serinus_server.warm_up import warm_up  # noqa: PLC0415
 
     path = Path(sys.argv[1])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # do not outlive the server
     _limit_resources()
     try:
         outline = read_outline(path)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from serinus.api.buckets import BUCKET_BOUNDS_SECONDS as OPERATORS_BOUNDS
 from serinus_server.buckets import BUCKET_BOUNDS_SECONDS
 from serinus_server.metrics import EXPECTED_CODES, REJECTION_REASONS, STAGES, Metrics
 from tests.unit.server import models
@@ -64,6 +65,10 @@ def test_buckets_are_cumulative_and_hold_their_upper_bound() -> None:
 def test_bounds_ascend() -> None:
     assert list(BUCKET_BOUNDS_SECONDS) == sorted(set(BUCKET_BOUNDS_SECONDS))
     assert (BUCKET_BOUNDS_SECONDS[0], BUCKET_BOUNDS_SECONDS[-1]) == (0.0001, 30)
+
+
+def test_the_operator_judges_on_the_same_bounds() -> None:
+    assert BUCKET_BOUNDS_SECONDS == OPERATORS_BOUNDS
 
 
 def test_a_server_counts_what_it_answers(tmp_path: Path) -> None:

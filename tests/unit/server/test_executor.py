@@ -1,0 +1,98 @@
+"""Where a run happens: on the loop while runs are short, on threads when they are not, and back."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from serinus_server.executor import DeadlineExceededError, Executor, Job
+from serinus_server.model import Model, Tensor
+from serinus_server.warm_up import WarmUp
+
+ONE = {"x": np.zeros(1, np.float32)}
+
+
+class TimedModel:
+    """Stands for a model whose runs take a given time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def run(self, feeds: Mapping[str, Tensor], _outputs: Sequence[str], _options: object) -> list[Tensor]:
+        time.sleep(self.seconds)
+        return list(feeds.values())
+
+
+async def run(executor: Executor, feeds: Mapping[str, Tensor] = ONE, timeout: float = 5) -> tuple[Job, bool]:
+    """Submit a job and wait for it; also tells whether it had run before submit() returned."""
+    done: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+    executor.submit(Job(feeds, ["y"], done.set_result), timeout)
+    inline = done.done()
+    return await done, inline
+
+
+def scenario(run_seconds: float = 0.00001) -> tuple[TimedModel, Executor]:
+    model = TimedModel()
+    return model, Executor(cast(Model, cast(Any, model)), WarmUp(ONE, run_seconds), threads=2)
+
+
+def test_short_runs_stay_on_the_loop() -> None:
+    async def check() -> None:
+        _, executor = scenario()
+        assert (await run(executor))[1]
+        assert executor.runs_inline
+        large = {"x": np.zeros(51, np.float32)}  # 50 warm-ups make 0.5 ms
+        assert not (await run(executor, large))[1]
+        assert executor.runs_inline
+
+    asyncio.run(check())
+
+
+def test_long_runs_go_to_threads() -> None:
+    async def check() -> None:
+        model, executor = scenario(run_seconds=0.001)
+        model.seconds = 0.4
+        started = time.monotonic()
+        finished = await asyncio.gather(run(executor), run(executor))
+        assert time.monotonic() - started < 0.75  # two at a time
+        assert not any(inline for _, inline in finished)
+        assert all(job.run_seconds >= 0.4 and job.error is None for job, _ in finished)
+
+    asyncio.run(check())
+
+
+def test_runs_that_turn_out_long_move_and_come_back() -> None:
+    async def check() -> None:
+        model, executor = scenario()
+        model.seconds = 0.12
+        assert (await run(executor))[1]
+        assert not (await run(executor))[1]  # one of 0.12 s was enough
+        model.seconds = 0.0
+        for _ in range(17):
+            await run(executor)
+        assert (await run(executor))[1]
+        model.seconds = 0.001
+        for _ in range(17):
+            await run(executor)
+        assert not (await run(executor))[1]
+
+    asyncio.run(check())
+
+
+def test_waiting_is_foreseen_and_deadlines_hold() -> None:
+    async def check() -> None:
+        model, executor = scenario(run_seconds=0.05)
+        model.seconds = 0.05
+        jobs = [asyncio.ensure_future(run(executor, timeout=0.12)) for _ in range(8)]
+        await asyncio.sleep(0)
+        assert abs(executor.expected_wait() - 8 * 0.05 / 2) < 0.001
+        finished = [job for job, _ in await asyncio.gather(*jobs)]
+        late = [job for job in finished if isinstance(job.error, DeadlineExceededError)]
+        assert len(late) >= 3  # of four turns of two, two at most end in time
+        assert finished[0].error is None
+        while executor.expected_wait() > 0:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(check())
