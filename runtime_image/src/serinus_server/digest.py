@@ -15,7 +15,7 @@ def combined_digest(digests: Mapping[str, str]) -> str:
     """One digest for files given as relative POSIX path -> SHA-256.
 
     A single file stands for itself. Several are the SHA-256 of a manifest in the format of
-    `sha256sum`, sorted by path, so that `sha256sum $(find * -type f | sort) | sha256sum` agrees.
+    `sha256sum`, sorted by path, so that the README's shell command agrees.
     """
     if len(digests) == 1:
         return next(iter(digests.values()))

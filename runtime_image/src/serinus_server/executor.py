@@ -74,33 +74,42 @@ class Job:
         try:
             self.tensors = model.run(feeds, self.outputs, options)
         except Exception as error:  # the bindings' exceptions have no common base of their own
-            self.error = error
+            self.error = error.with_traceback(None)
         self.run_seconds = time.perf_counter() - started
 
     def finish(self) -> None:
         """Tell the submitter, once."""
         if not self.finished:
-            self.finished = True
-            if self.timer is not None:
-                self.timer.cancel()
-            self.on_done(self)
+            self._tell()
 
     def cancel(self) -> None:
         """Nobody waits any more: skip the run, or stop it at its next operator."""
-        self.finished = True
-        self.feeds = None
-        if self.timer is not None:
-            self.timer.cancel()
-        if self._options is not None:
-            self._options.terminate = True
+        self.on_done = _nobody
+        self._stop()
+        self._tell()
 
     def expire(self) -> None:
         """The deadline has come: stop the run and tell the submitter."""
         if not self.finished:
-            on_done = self.on_done
-            self.cancel()
+            self._stop()
             self.error = DeadlineExceededError()
-            on_done(self)
+            self._tell()
+
+    def _stop(self) -> None:
+        self.feeds = None
+        if self._options is not None:
+            self._options.terminate = True
+
+    def _tell(self) -> None:
+        """Call `on_done` and let go of everything: what it holds mostly holds this job, too."""
+        self.finished = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        on_done, self.on_done = self.on_done, _nobody
+        on_done(self)
+        self.feeds = None
+        self.tensors = []
 
 
 class Executor:
@@ -176,6 +185,10 @@ class Executor:
             if self._inline_elements and not self._inline:
                 self._reconsider(job.run_seconds < INLINE_SECONDS)
         job.finish()
+
+
+def _nobody(_: Job) -> None:
+    """Where a job's end is told once nobody waits for it."""
 
 
 def _inline_elements(warm_up: WarmUp | None) -> int:

@@ -1,6 +1,7 @@
 """The listening socket, its connections, and the clock that watches over them."""
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from serinus_server.settings import ServeSettings
 
 _CHECK_INTERVAL_SECONDS: Final = 0.5
 _BACKLOG: Final = 1024
+EVERY_ADDRESS: Final = "*"
 
 
 class HttpServer:
@@ -73,9 +75,13 @@ class HttpServer:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(address)
-    listener.setblocking(False)
-    return listener
+    """A listening socket; `*` means every address, IPv6 and IPv4 where both are there."""
+    if host != EVERY_ADDRESS:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    try:
+        return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise
+        return socket.create_server(("", port), backlog=_BACKLOG)

@@ -1,7 +1,9 @@
 """Where a run happens: on the loop while runs are short, on threads when they are not, and back."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -77,6 +79,31 @@ def test_runs_that_turn_out_long_move_and_come_back() -> None:
         for _ in range(17):
             await run(executor)
         assert not (await run(executor))[1]
+
+    asyncio.run(check())
+
+
+def test_a_finished_job_is_freed_without_the_collector() -> None:
+    """Its tensors may be large, and whoever waits for a job usually holds on to it."""
+
+    async def check() -> None:
+        class Waiting:
+            def __init__(self) -> None:
+                self.job = Job(ONE, ["y"], self.told)
+
+            def told(self, job: Job) -> None:
+                assert job is self.job
+
+        _, executor = scenario()
+        gc.disable()
+        try:
+            waiting = Waiting()
+            freed = weakref.ref(waiting)
+            executor.submit(waiting.job, 5)
+            del waiting
+            assert freed() is None
+        finally:
+            gc.enable()
 
     asyncio.run(check())
 
