@@ -65,7 +65,7 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             max_connection_age=options.max_connection_age,
             intra_op_threads=options.intra_op_threads,
             warm_up=not options.skip_warm_up,
-            access_log=AccessLogMode(options.access_log),
+            access_log=options.access_log,
             inferenceservice=os.environ.get("SERINUS_INFERENCESERVICE") or options.model_name,
             revision=os.environ.get("SERINUS_REVISION", ""),
         ),
@@ -111,7 +111,7 @@ def _add_serve(commands: _Commands) -> None:
     option("--keep-alive-timeout", _positive_duration, "120s", "close a connection idle for so long")
     option("--max-connection-age", _positive_duration, "10s", "ask clients to reconnect after about so long")
     option("--intra-op-threads", _positive_int, "1", "threads within a run; runs in parallel share the processors")
-    option("--access-log", str, "all", "which requests to log", [mode.value for mode in AccessLogMode])
+    option("--access-log", _access_log, "all", "which requests to log: all, errors or off")
     serve.add_argument(
         "--skip-warm-up",
         action="store_true",
@@ -142,15 +142,12 @@ class _OptionAdder:
         type_: Callable[[str], Any],
         default: str | None,
         text: str,
-        choices: Sequence[str] | None = None,
     ) -> None:
         """Add one; without a default it is required."""
         variable = "SERINUS_" + flag.removeprefix("--").replace("-", "_").upper()
         given = os.environ.get(variable, default)
         shown = "required" if default is None else f"default {default}"
-        self._parser.add_argument(
-            flag, type=type_, default=given, required=given is None, help=f"{text} ({shown})", choices=choices
-        )
+        self._parser.add_argument(flag, type=type_, default=given, required=given is None, help=f"{text} ({shown})")
 
 
 def _duration(text: str) -> float:
@@ -185,6 +182,13 @@ def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _access_log(text: str) -> AccessLogMode:
+    try:
+        return AccessLogMode(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of all, errors, off") from error
 
 
 def _port(text: str) -> int:

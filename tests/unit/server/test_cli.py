@@ -40,7 +40,7 @@ SERVE = ("serve", "--model-path", "/m", "--model-name", "m", "--model-version", 
         ((*SERVE, "--request-timeout", "0s"), "must be more than 0"),
         ((*SERVE, "--max-body-size", "16MB"), "'16MB' is not a size in bytes such as 1048576, 512Ki or 16Mi"),
         ((*SERVE, "--max-in-flight", "0"), "'0' is not a whole number of at least 1"),
-        ((*SERVE, "--access-log", "some"), "invalid choice: 'some'"),
+        ((*SERVE, "--access-log", "some"), "'some' is none of all, errors, off"),
         ((*SERVE, "--model-name", ""), "must not be empty"),
         (("fetch", "s3://b/k"), "the following arguments are required: DIR"),
         (("fetch", "s3://b/k", "d", "--sha256", "abc"), "'abc' is not a SHA-256: 64 hex digits"),
@@ -59,6 +59,10 @@ def test_wrong_settings_from_the_environment_are_explained(
     monkeypatch.setenv("SERINUS_DRAIN_DELAY", "soon")
     assert ending(*SERVE) == 2
     assert "argument --drain-delay: 'soon' is not a duration" in capsys.readouterr().err
+    monkeypatch.setenv("SERINUS_DRAIN_DELAY", "1s")
+    monkeypatch.setenv("SERINUS_ACCESS_LOG", "some")
+    assert ending(*SERVE) == 2
+    assert "argument --access-log: 'some' is none of all, errors, off" in capsys.readouterr().err
 
 
 def test_exit_codes_and_their_names() -> None:
