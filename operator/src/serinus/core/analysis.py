@@ -268,7 +268,8 @@ def _counts(arm: ArmCounts) -> Counts:
 
 
 def _sum(arm: ArmCounts, look: Counts) -> ArmCounts:
-    return ArmCounts(requests=arm.requests + look.requests, bad=arm.bad + look.bad)
+    total = _counts(arm) + look
+    return ArmCounts(requests=total.requests, bad=total.bad)
 
 
 def _of(counts: Counts) -> str:

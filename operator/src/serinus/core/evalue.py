@@ -88,7 +88,7 @@ def grow(log_values: Sequence[float], log_factors: Sequence[float], look: int) -
     beginning = math.log(0.5) if look == 1 else -math.log(2 * look * (look - 1))
     if len(log_values) != len(log_factors):
         return tuple(beginning + factor for factor in log_factors)
-    return tuple(_log_sum((value, beginning)) + factor for value, factor in zip(log_values, log_factors, strict=True))
+    return tuple(_log_add(value, beginning) + factor for value, factor in zip(log_values, log_factors, strict=True))
 
 
 def log_e(log_values: Sequence[float], looks: int) -> float:
@@ -98,7 +98,9 @@ def log_e(log_values: Sequence[float], looks: int) -> float:
     """
     if looks == 0:
         return 0.0
-    return _log_sum((_log_sum(log_values) - math.log(len(log_values)), -math.log(2 * looks)))
+    largest = max(log_values)
+    mean = math.fsum(math.exp(value - largest) for value in log_values) / len(log_values)
+    return _log_add(largest + math.log(mean), -math.log(2 * looks))
 
 
 def requests_to_show(limit: float, confidence: float = 0.95) -> int:
@@ -106,7 +108,6 @@ def requests_to_show(limit: float, confidence: float = 0.95) -> int:
     return math.ceil(math.log1p(-confidence) / math.log1p(-limit))
 
 
-def _log_sum(log_values: Sequence[float]) -> float:
-    """The logarithm of a sum of values given by their logarithms, without overflow."""
-    largest = max(log_values)
-    return largest + math.log(math.fsum(math.exp(value - largest) for value in log_values))
+def _log_add(one: float, other: float) -> float:
+    """The logarithm of the sum of two values given by their logarithms, without overflow."""
+    return max(one, other) + math.log1p(math.exp(-abs(one - other)))
