@@ -57,8 +57,6 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 15
     settings.watching.chunk_size = 500
-    # A finalizer is asked for only by handlers that block deletion; there are none, and this keeps it so.
-    settings.persistence.finalizer = "serinus.dev/never-set"
 
 
 def _watch_services(registry: kopf.OperatorRegistry, controller: Controller) -> None:

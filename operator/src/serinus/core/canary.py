@@ -29,8 +29,6 @@ TRAFFIC_PATIENCE: Final = 5
 
 _NO_REQUESTS: Final = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
 
-_LOOKING_PHASES: Final = (Phase.PROGRESSING, Phase.PAUSED)
-
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -104,7 +102,8 @@ def step(situation: Situation) -> Decision:
 
 def look_is_due(state: State, now: datetime) -> bool:
     """Whether it is time to look at the metrics."""
-    return next_look(state) is not None and now >= (next_look(state) or now)
+    due = next_look(state)
+    return due is not None and now >= due
 
 
 def next_look(state: State) -> datetime | None:
@@ -121,7 +120,8 @@ def next_look(state: State) -> datetime | None:
 
 def next_visit(state: State, now: datetime) -> timedelta | None:
     """How long nothing happens by itself; None while only a change of the world can matter."""
-    moments = [next_look(state), state.rollout.deadline if state.canary else None]
+    heeds_deadline = state.canary is not None and not _waits_for_a_person(state.rollout)
+    moments = [next_look(state), state.rollout.deadline if heeds_deadline else None]
     upcoming = [moment for moment in moments if moment is not None]
     if not upcoming:
         return None
@@ -242,9 +242,8 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
     if failure is not None:
         message = f"Container {failure.container} of pod {failure.pod}: {failure.reason}: {failure.message}"
         return _roll_back(situation, canary, failure.reason, message)
-    waits_for_a_person = state.rollout.phase is Phase.PAUSED and state.rollout.reason == "ManualPromotion"
     deadline = state.rollout.deadline
-    if deadline is not None and situation.now >= deadline and not waits_for_a_person:
+    if deadline is not None and situation.now >= deadline and not _waits_for_a_person(state.rollout):
         ready = f"{observed.ready(canary.name)} of {observed.replicas(canary.name)} pods are ready"
         message = f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} {ready}."
         return _roll_back(situation, canary, "DeadlineExceeded", message)
@@ -379,7 +378,7 @@ def _pause(situation: Situation, canary: Revision, reason: str, why: str) -> Dec
 
 def _begin_promotion(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
     state = situation.state
-    waited = situation.elapsed() if state.rollout.reason == "ManualPromotion" else timedelta()
+    waited = situation.elapsed() if _waits_for_a_person(state.rollout) else timedelta()
     deadline = state.rollout.deadline + waited if state.rollout.deadline else None
     state = replace(state, rollout=state.rollout.model_copy(update={"deadline": deadline}))
     moved = _moved(situation, state, Phase.PROMOTING, Stage.SCALE_UP, reason, why)
@@ -449,6 +448,11 @@ def _finish_roll_back(situation: Situation) -> Decision:
 
 def _has_failed(state: State, revision: Revision) -> bool:
     return any(failed.revision == revision.name for failed in state.rollout.failed_revisions)
+
+
+def _waits_for_a_person(rollout: Rollout) -> bool:
+    """Whether the rollout has passed all steps and is to be promoted by hand; its deadline stands still meanwhile."""
+    return rollout.phase is Phase.PAUSED and rollout.reason == "ManualPromotion"
 
 
 def _rollout_over(rollout: Rollout) -> Rollout:

@@ -17,8 +17,6 @@ _METADATA: Final = (
     "deletionTimestamp",
 )
 
-_DEPLOYMENT_STATUS: Final = ("replicas", "readyReplicas", "availableReplicas", "observedGeneration")
-
 
 def slim_service(body: Mapping[str, Any]) -> Manifest:
     """An InferenceService: all but foreign annotations and managed fields."""
@@ -30,12 +28,11 @@ def slim_service(body: Mapping[str, Any]) -> Manifest:
 
 
 def slim_child(body: Mapping[str, Any]) -> Manifest:
-    """A child that the operator applies: what it is compared by, and a Deployment's counts."""
+    """A child that the operator applies: what it is compared by, and a Deployment's ready pods."""
     slim = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": _metadata(body)}
     slim |= {part: body[part] for part in ("spec", "data", "revision") if part in body}
     if body["kind"] == "Deployment":
-        status = body.get("status", {})
-        slim["status"] = {key: status[key] for key in _DEPLOYMENT_STATUS if key in status}
+        slim["status"] = {"readyReplicas": body.get("status", {}).get("readyReplicas", 0)}
     return slim
 
 
