@@ -45,19 +45,22 @@ class InferHandler:
         metrics: Metrics,
         access_log: AccessLog,
         request_timeout: float,
+        model_version: str,
     ) -> None:
         self._readiness = readiness
         self._admission = admission
         self._metrics = metrics
         self._access_log = access_log
         self._timeout = request_timeout
+        # A reply that succeeds names the version in its body; errors have no place for it there.
+        self._version_header = b"Serinus-Model-Version: %b\r\n" % model_version.encode()
 
     def admit(self, request: Request) -> Reply | None:
         """Refuse what cannot be served, before its body is read."""
         executor = self._readiness.executor
         if executor is None:
             self._metrics.rejected("not_ready")
-            return error_reply(HTTPStatus.SERVICE_UNAVAILABLE, "the model is being loaded", _RETRY_AFTER)
+            return self._error(HTTPStatus.SERVICE_UNAVAILABLE, "the model is being loaded", _RETRY_AFTER)
         refusal = _unsupported(request)
         if refusal is not None:
             return refusal
@@ -66,7 +69,7 @@ class InferHandler:
             reason = "deadline"
         if reason is not None:
             self._metrics.rejected(reason)
-            return error_reply(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], _RETRY_AFTER)
+            return self._error(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], _RETRY_AFTER)
         self._admission.enter(request.declared_size)
         self._metrics.in_flight = self._admission.requests
         request.note = _Note(request.declared_size)
@@ -83,7 +86,7 @@ class InferHandler:
         try:
             decoded = decode(request.body, model.signature)
         except InvalidRequestError as error:
-            respond(request, error_reply(HTTPStatus.BAD_REQUEST, str(error)))
+            respond(request, self._error(HTTPStatus.BAD_REQUEST, str(error)))
             return
         request.body = b""
         note.decode_seconds = time.perf_counter() - started
@@ -97,17 +100,20 @@ class InferHandler:
     def _reply(self, model: Model, decoded: InferRequest, job: Job, note: _Note) -> Reply:
         if isinstance(job.error, DeadlineExceededError):
             message = f"the model did not answer within {self._timeout:g} s"
-            return error_reply(HTTPStatus.GATEWAY_TIMEOUT, message)
+            return self._error(HTTPStatus.GATEWAY_TIMEOUT, message)
         if job.error is not None:
             message = f"the model failed on this request: {explained(job.error)}"
-            return error_reply(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+            return self._error(HTTPStatus.INTERNAL_SERVER_ERROR, message)
         started = time.perf_counter()
         try:
             body = encode(model, decoded, job.tensors)
         except NotRepresentableError as error:
-            return error_reply(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+            return self._error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
         note.encode_seconds = time.perf_counter() - started
         return Reply(HTTPStatus.OK, body)
+
+    def _error(self, status: int, message: str, headers: bytes = b"") -> Reply:
+        return error_reply(status, message, self._version_header + headers)
 
     def answered(self, request: Request, reply: Reply) -> None:
         """Count and log a reply."""

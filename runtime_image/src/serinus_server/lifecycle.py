@@ -52,7 +52,14 @@ class _Service:
         self._metrics = Metrics(settings.inferenceservice, settings.revision, settings.model_version)
         access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
         admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
-        infer = InferHandler(self._readiness, admission, self._metrics, access_log, settings.request_timeout)
+        infer = InferHandler(
+            self._readiness,
+            admission,
+            self._metrics,
+            access_log,
+            settings.request_timeout,
+            settings.model_version,
+        )
         router = Router(settings.model_name, settings.model_version, infer, self._readiness, self._metrics, access_log)
         self._server = HttpServer(settings, router)
 

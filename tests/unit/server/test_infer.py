@@ -172,3 +172,13 @@ def test_access_log_tells_all_but_the_payload(types: Serving) -> None:
     assert line["duration_us"] >= 0
     assert "secret-payload" not in json.dumps(types.log)
     assert not any("/v2/health" in line.get("path", "") for line in types.log)
+
+
+def test_an_error_names_the_version_that_answered(lookup: Serving) -> None:
+    body = json.dumps({"inputs": [tensor("no such input", "INT64", [1], [1])]}).encode()
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+    with lookup.connect() as connection:
+        connection.sendall(head % (len(body), body))
+        reply = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nSerinus-Model-Version: 1\r\n" in reply
