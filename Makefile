@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help test check lock generate cluster cluster-down images clean
+.PHONY: help test demo check lock generate cluster cluster-down images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ lock: $(UV) ## resolve the dependencies again
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml runtime_image/pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o operator/requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock runtime_image/pyproject.toml -o runtime_image/requirements.lock
+
+demo: $(STAMP) ## apply, serve, promote, roll back, on a real cluster; ARGS=--keep leaves it up
+	@$(BIN)/python -m examples.demo $(ARGS)
 
 cluster: $(STAMP) ## bring up the test cluster and print its kubeconfig
 	@$(BIN)/python -m tests.cluster up

@@ -1,0 +1,1 @@
+"""The demo: four versions of a model, of which one is good, and what becomes of each."""
