@@ -1,0 +1,47 @@
+"""What the end-to-end tests wait for and hold the clients' counts to."""
+
+from serinus.api.status import InferenceServiceStatus, Phase
+from tests.cluster.inference_service import InferenceServiceHandle
+from tests.cluster.traffic import Totals
+from tests.e2e.manifests import Manifest
+
+DEPLOY_SECONDS = 60
+ROLLOUT_SECONDS = 180
+RATE = 50.0
+"""Requests a second."""
+
+
+def deploy(service: InferenceServiceHandle, manifest: Manifest) -> InferenceServiceStatus:
+    """Apply the first version and wait until it serves with all its pods."""
+    service.apply(manifest)
+    return service.wait_until(lambda status: status.rollout.phase is Phase.STABLE, "it serves", DEPLOY_SECONDS)
+
+
+def wait_promoted(service: InferenceServiceHandle, version: str) -> InferenceServiceStatus:
+    """Wait until `version` is the stable one and its rollout over."""
+    return service.wait_until(
+        lambda status: (
+            status.rollout.phase is Phase.STABLE and status.stable is not None and status.stable.version == version
+        ),
+        f"version {version} is promoted",
+        ROLLOUT_SECONDS,
+    )
+
+
+def wait_rolled_back(service: InferenceServiceHandle, version: str) -> InferenceServiceStatus:
+    """Wait until `version` is rolled back and all requests go to the stable version again."""
+    return service.wait_until(
+        lambda status: (
+            status.rollout.phase is Phase.ROLLED_BACK
+            and any(failed.version == version for failed in status.rollout.failed_revisions)
+        ),
+        f"version {version} is rolled back",
+        ROLLOUT_SECONDS,
+    )
+
+
+def assert_nothing_lost(totals: Totals, *, but_errors_of: str = "") -> None:
+    """Every request had a reply, and every one of a good version succeeded."""
+    assert totals.lost == 0, totals.troubles
+    failed = {version: tally.status for version, tally in totals.versions.items() if tally.failed}
+    assert not failed.keys() - {but_errors_of}, failed
