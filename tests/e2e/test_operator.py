@@ -1,4 +1,4 @@
-"""The operator as a good citizen: it leaves the user's object alone, writes nothing twice, and survives being killed."""
+"""The operator as a good citizen: it leaves the user's object alone, writes nothing twice, survives being killed."""
 
 import json
 import time

@@ -2,6 +2,8 @@
 
 import time
 
+import requests
+
 from examples.digits.train import Model
 from serinus.api.status import Phase, Verdict
 from tests.cluster.cluster import Cluster
@@ -14,7 +16,9 @@ LEAVING_SECONDS = 15
 """How long the pods of a version that goes take to leave: what they lose, they lose in this time."""
 
 
-def test_first_deployment_has_no_canary(cluster: Cluster, service: InferenceServiceHandle) -> None:
+def test_first_deployment_has_no_canary(
+    cluster: Cluster, service: InferenceServiceHandle, exchanges: list[Exchange]
+) -> None:
     service.apply(digits("1"))
     cluster.kubectl(
         "wait", "infsvc", SERVICE, "-n", service.namespace, "--for=condition=Ready", "--timeout=60s"
@@ -25,7 +29,9 @@ def test_first_deployment_has_no_canary(cluster: Cluster, service: InferenceServ
     assert condition(status, "Reconciling") == ("", "", "")
     assert {reason for reason, _ in service.events()} == {"Deployed"}
     with cluster.port_forward(service.namespace, SERVICE, 80) as url:
-        assert url.startswith("http://127.0.0.1")
+        reply = requests.post(f"{url}/v2/models/{SERVICE}/infer", data=exchanges[0].body, timeout=10)
+    assert reply.status_code == 200
+    assert reply.json()["model_version"] == "1"
 
 
 def test_good_version_promoted(
