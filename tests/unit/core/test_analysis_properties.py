@@ -58,7 +58,12 @@ def test_evidence_is_always_finite_and_counts_add_up(seen: list[tuple[RevisionSa
     assert errors.canary.bad == sum(canary.errors for canary, _ in seen)
     assert latency.baseline.bad == sum(baseline.slow for _, baseline in seen)
     for check in state.checks:
-        for value in (*check.relative_log_e, *check.absolute_log_e, *check.baseline_absolute_log_e):
+        for value in (
+            *check.relative_log_e,
+            *check.difference_log_e,
+            *check.absolute_log_e,
+            *check.baseline_absolute_log_e,
+        ):
             assert math.isfinite(float(value))
 
 
@@ -160,3 +165,52 @@ def test_at_the_tolerated_ratio_the_expected_e_value_stays_what_it_is(
         e_value = math.exp(evalue.log_e(evalue.grow(values, factors, len(past) + 1), len(past) + 1))
         expected += _binomial(bad, canarys, canarys_share) * e_value
     assert math.isclose(expected, math.exp(evalue.log_e(values, len(past))), rel_tol=1e-6)
+
+
+@given(
+    st.integers(1, 25),
+    st.integers(1, 25),
+    st.floats(0, 0.9),
+    st.sampled_from([0.001, 0.005, 0.1]),
+)
+def test_at_the_tolerated_difference_no_e_value_is_expected_to_rise(
+    canary_requests: int, baseline_requests: int, share: float, tolerated: float
+) -> None:
+    """Whatever the baseline's own share is, which nobody knows; 1 if that is 0, so that nothing is given away."""
+    expected = [0.0] * 5
+    for canary_bad in range(canary_requests + 1):
+        for baseline_bad in range(baseline_requests + 1):
+            chance = _binomial(canary_requests, canary_bad, share + tolerated)
+            chance *= _binomial(baseline_requests, baseline_bad, share)
+            look = Counts(canary_requests, canary_bad), Counts(baseline_requests, baseline_bad)
+            for number, factor in enumerate(evalue.difference_log_factors(*look, tolerated)):
+                expected[number] += chance * math.exp(factor)
+    for value in expected:
+        assert value <= 1 + 1e-9
+        assert share > 0 or math.isclose(value, 1)
+
+
+@given(counts(), counts())
+def test_a_bad_request_weighs_on_the_difference_the_right_way(canary: Counts, baseline: Counts) -> None:
+    factors = evalue.difference_log_factors(canary, baseline, 0.005)
+    assert all(math.isfinite(factor) for factor in factors)
+    if canary.requests and canary.bad < canary.requests and baseline.requests:
+        worse = evalue.difference_log_factors(Counts(canary.requests, canary.bad + 1), baseline, 0.005)
+        assert all(now > before for before, now in zip(factors, worse, strict=True))
+    if canary.requests and baseline.bad < baseline.requests:
+        excused = evalue.difference_log_factors(canary, Counts(baseline.requests, baseline.bad + 1), 0.005)
+        assert all(now < before for before, now in zip(factors, excused, strict=True))
+
+
+@given(looks)
+def test_the_latest_requests_are_those_of_the_last_looks_and_of_the_same_for_both(
+    seen: list[tuple[RevisionSample, RevisionSample]],
+) -> None:
+    check = after(seen).checks[0]
+    canary, baseline = Counts(0, 0), Counts(0, 0)
+    tails = []
+    for new, old in reversed(seen):
+        canary, baseline = canary + Counts(new.requests, new.errors), baseline + Counts(old.requests, old.errors)
+        tails.append((canary, baseline))
+    late = [Counts(arm.requests, arm.bad) for arm in (check.late_canary, check.late_baseline)]
+    assert tuple(late) in tails

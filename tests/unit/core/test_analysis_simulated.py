@@ -13,7 +13,9 @@ from serinus.core import analysis
 from serinus.ports import RevisionSample
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+GOOD_RECORD = 40
 POLICY = Analysis.model_validate({"errors": {"threshold": "1%"}, "latency": {"threshold": "100ms"}})
+ERRORS = Analysis.model_validate({"errors": {"threshold": "1%"}})
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,28 @@ class Ending:
     looks: int
 
 
-def roll_out(canary: Arm, baseline: Arm, seed: int, looks: int = 60) -> Ending:
+@dataclass(frozen=True)
+class Change:
+    """A revision that is one way for 40 looks and another from then on."""
+
+    before: Arm
+    after: Arm
+
+    def draw(self, looks: int, random: np.random.Generator) -> list[RevisionSample]:
+        return [*self.before.draw(GOOD_RECORD, random), *self.after.draw(looks - GOOD_RECORD, random)]
+
+
+def roll_out(
+    canary: Arm | Change, baseline: Arm | Change, seed: int, looks: int = 60, policy: Analysis = POLICY
+) -> Ending:
     random = np.random.default_rng(seed)
     state = AnalysisStatus()
     arms = zip(canary.draw(looks, random), baseline.draw(looks, random), strict=True)
     for number, (new, old) in enumerate(arms, start=1):
-        state = analysis.tick(POLICY, state, new, old, START + number * timedelta(seconds=30))
+        state = analysis.tick(policy, state, new, old, START + number * timedelta(seconds=30))
         if state.verdict is Verdict.FAIL:
             return Ending("failed", number)
-        if analysis.environment_is_bad(POLICY, state):
+        if analysis.environment_is_bad(policy, state):
             return Ending("environment", number)
     return Ending("not condemned", looks)
 
@@ -91,3 +106,40 @@ def test_half_of_the_requests_failing_is_always_caught_at_the_second_look() -> N
 def test_both_arms_degrade_and_the_new_version_is_not_blamed(share: float) -> None:
     endings = [roll_out(Arm(50, errors=share), Arm(50, errors=share), seed) for seed in range(100)]
     assert sum(ending.what == "environment" for ending in endings) >= 97
+
+
+@pytest.mark.parametrize(
+    ("requests", "good", "bad", "looks"),
+    [
+        pytest.param((500, 500), 0.0, 0.02, 5, id="twice_the_limit"),
+        pytest.param((500, 500), 0.0005, 0.02, 6, id="twice_the_limit_beside_some_errors"),
+        pytest.param((500, 500), 0.0005, 0.05, 2, id="five_times_the_limit"),
+        pytest.param((500, 9500), 0.0005, 0.02, 5, id="at_a_weight_of_five_percent"),
+    ],
+)
+def test_a_version_that_goes_bad_after_a_long_good_record_is_caught_soon(
+    requests: tuple[int, int], good: float, bad: float, looks: int
+) -> None:
+    canary = Change(Arm(requests[0], good), Arm(requests[0], bad))
+    endings = [roll_out(canary, Arm(requests[1], good), seed, policy=ERRORS) for seed in range(50)]
+    assert {ending.what for ending in endings} == {"failed"}
+    assert statistics.median(ending.looks for ending in endings) <= GOOD_RECORD + looks
+
+
+def test_a_difference_too_small_to_matter_is_let_pass_however_surely_it_is_seen() -> None:
+    wide = Analysis.model_validate({"errors": {"threshold": "5%"}})
+    slightly_worse, stable = Arm(10_000, 0.003), Arm(10_000, 0.0001)
+    for canary in (slightly_worse, Change(stable, slightly_worse)):
+        endings = [roll_out(canary, stable, seed, policy=wide) for seed in range(50)]
+        assert {ending.what for ending in endings} == {"not condemned"}
+
+
+@pytest.mark.parametrize("requests", [(50, 50), (400, 100), (475, 25)], ids=lambda pair: f"{pair[0]}_beside_{pair[1]}")
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.3])
+def test_both_arms_degrade_after_a_long_good_record_and_the_new_version_is_not_blamed(
+    requests: tuple[int, int], share: float
+) -> None:
+    """However little of the traffic stable has, and so however late its own evidence is complete."""
+    canary, baseline = (Change(Arm(arm, 0.001), Arm(arm, share)) for arm in requests)
+    endings = [roll_out(canary, baseline, seed, looks=70, policy=ERRORS) for seed in range(40)]
+    assert sum(ending.what == "failed" for ending in endings) <= 2

@@ -115,6 +115,11 @@ class CheckStatus(StatusModel):
     threshold: str = Field(max_length=64, description="The limit in words, such as 'P95 <= 250ms'.")
     canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
     baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision beside it.")
+    late_canary: ArmCounts = Field(
+        default=ArmCounts(),
+        description="The new revision's latest requests: those since the evidence against the limit began to rise.",
+    )
+    late_baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision's in the same looks.")
     bad_ticks: int = Field(
         default=0,
         description="Looks at which the new revision was over the limit, or over the tolerated multiple of stable.",
@@ -123,6 +128,11 @@ class CheckStatus(StatusModel):
         default=(),
         max_length=16,
         description="Log e-value against the stable revision for each alternative ratio.",
+    )
+    difference_log_e: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Log e-value against a difference from the stable revision too small to matter, for each stake.",
     )
     absolute_log_e: tuple[str, ...] = Field(
         default=(), max_length=16, description="Log e-value against the limit for each alternative rate."

@@ -28,10 +28,17 @@ MIN_STEP_TICKS: Final = 2
 """Looks that a step has to see to pass."""
 
 MIN_DIFFERENCE: Final = 0.005
-"""A revision that is worse than stable by a smaller share of its requests is let pass: much traffic would prove it."""
+"""A revision that is worse than stable by a smaller share of its requests is let pass: much traffic would prove it.
+
+The share is taken over the whole rollout, or over its latest looks alone where those prove so great a difference: a
+long good record would hide it otherwise.
+"""
 
 _BASELINE_SUSPECT_LOG_E: Final = 0.001
 """Over 0, the log e-value of an arm without requests, by more than the rounding of what the status keeps."""
+
+_CLEARS_BASELINE: Final = math.log(20)
+"""How clearly stable's requests have to speak against its being as bad, before the limit condemns the new revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +180,22 @@ def _add(look: _Look, before: CheckStatus | None) -> CheckStatus:
     check, number = look.check, look.number
     before = before or CheckStatus(check=check.name, threshold=check.threshold)
     relative = evalue.relative_log_factors(look.canary, look.baseline, check.tolerated)
+    difference = evalue.difference_log_factors(look.canary, look.baseline, MIN_DIFFERENCE)
     absolute = evalue.absolute_log_factors(look.canary, check.limit)
     baseline_absolute = evalue.absolute_log_factors(look.baseline, check.limit)
+    late = (before.late_canary, before.late_baseline)
+    if not evalue.continues_evidence(_counts(before.late_canary), check.limit):
+        late = (ArmCounts(), ArmCounts())
     return before.model_copy(
         update={
             "threshold": check.threshold,
             "canary": _sum(before.canary, look.canary),
             "baseline": _sum(before.baseline, look.baseline),
+            "late_canary": _sum(late[0], look.canary),
+            "late_baseline": _sum(late[1], look.baseline),
             "bad_ticks": before.bad_ticks + look.is_bad(),
             "relative_log_e": _grown(before.relative_log_e, relative, number),
+            "difference_log_e": _grown(before.difference_log_e, difference, number),
             "absolute_log_e": _grown(before.absolute_log_e, absolute, number),
             "baseline_absolute_log_e": _grown(before.baseline_absolute_log_e, baseline_absolute, number),
         }
@@ -192,31 +206,46 @@ def _judge(look: _Look, status: CheckStatus, critical: float, version: str) -> C
     """The check with its verdict and the sentence that explains it."""
     canary, baseline = _counts(status.canary), _counts(status.baseline)
     over_limit = _log_e(status.absolute_log_e, look.number) >= critical
-    over_baseline = (
-        _log_e(status.relative_log_e, look.number) >= critical and canary.rate - baseline.rate >= MIN_DIFFERENCE
-    )
-    # When both are bad, the canary's evidence may be complete a few looks before the baseline's. As long as anything
-    # says that the baseline is over the limit too, the next looks decide whom to blame.
-    baseline_is_suspect = (
-        baseline.rate > look.check.limit
-        or _log_e(status.baseline_absolute_log_e, look.number) > _BASELINE_SUSPECT_LOG_E
-    )
+    differs_overall = canary.rate - baseline.rate >= MIN_DIFFERENCE
+    differs = differs_overall or _log_e(status.difference_log_e, look.number) >= critical
+    over_baseline = differs and _log_e(status.relative_log_e, look.number) >= critical
+    excuse = _excuse(look, status) if over_limit else None
     if canary.requests == 0:
         verdict = Verdict.NO_DATA
-    elif status.bad_ticks >= MIN_BAD_TICKS and (over_baseline or (over_limit and not baseline_is_suspect)):
+    elif status.bad_ticks >= MIN_BAD_TICKS and (over_baseline or (over_limit and not excuse)):
         verdict = Verdict.FAIL
     elif over_baseline or over_limit:
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.PASS
     message = _evidence(look.check, canary, baseline, version)
-    if over_limit and canary.rate <= look.check.limit:
+    shown = (over_limit and canary.rate > look.check.limit) or (over_baseline and differs_overall)
+    is_late = (over_limit or over_baseline) and not shown
+    if is_late:
         message += f"; {_of(look.canary)} in the last look"
-    if over_limit and baseline_is_suspect:
-        message += "; stable seems to be over the limit too"
-    if over_baseline and not over_limit:
+    if excuse:
+        message += f"; {excuse}"
+    if over_baseline and not over_limit and not (is_late and look.canary.rate > look.check.limit):
         message += f"; at most {look.check.tolerated:g} times the share of stable is tolerated"
     return status.model_copy(update={"verdict": verdict, "message": message})
+
+
+def _excuse(look: _Look, status: CheckStatus) -> str | None:
+    """Why a canary that is over the limit need not be to blame; None when it is.
+
+    When both are bad, the canary's evidence may be complete a few looks before the baseline's, and long before where
+    the baseline has less of the traffic. The next looks decide. What counts is how the baseline did in the very looks
+    that speak against the canary: a long good record says nothing of an environment that has gone bad since.
+    """
+    limit, baseline = look.check.limit, _counts(status.late_baseline)
+    suspicion = _log_e(status.baseline_absolute_log_e, look.number)
+    overall = _counts(status.baseline).rate
+    if overall > limit or baseline.rate > limit or suspicion > _BASELINE_SUSPECT_LOG_E:
+        return "stable seems to be over the limit too"
+    as_bad = max(limit, _counts(status.late_canary).rate)
+    if baseline.requests and evalue.log_likelihood_ratio(baseline, as_bad, limit) > -_CLEARS_BASELINE:
+        return f"stable may be over the limit too, {_of(baseline)} in the same looks cannot tell"
+    return None
 
 
 def _evidence(check: _Check, canary: Counts, baseline: Counts, version: str) -> str:

@@ -10,6 +10,8 @@ revision that goes bad late. One logarithm for each alternative is all the memor
 - M. Lindon et al., "Rapid Regression Detection in Software Deployments through Sequential Testing", arXiv 2205.14762:
   the same for canaries, with the counts of two arms that serve side by side.
 - J. Shin, A. Ramdas and A. Rinaldo, "E-detectors", arXiv 2203.03532: mixtures over the time of a change.
+- R. Turner and P. Grünwald, "Exact Anytime-valid Confidence Intervals for Contingency Tables and Beyond",
+  arXiv 2203.09785: e-values against the difference of two shares. Those here are of a simpler form.
 """
 
 import math
@@ -19,6 +21,7 @@ from typing import Final
 
 _RATIO_FACTORS: Final = (2, 4, 8, 16, 32)
 _RATE_FACTORS: Final = (1.5, 2, 4, 8)
+_STAKES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,26 @@ def relative_log_factors(canary: Counts, baseline: Counts, tolerated: float) -> 
 
 def absolute_log_factors(arm: Counts, limit: float) -> tuple[float, ...]:
     """What one look adds to the log e-value of each rate of `rate_grid(limit)`."""
-    good = arm.requests - arm.bad
+    return tuple(log_likelihood_ratio(arm, rate, limit) for rate in rate_grid(limit))
+
+
+def difference_log_factors(canary: Counts, baseline: Counts, tolerated: float) -> tuple[float, ...]:
+    """What one look adds to the log e-values against "the canary's share is at most `tolerated` over the baseline's".
+
+    There is one for each stake s: a bad request of the baseline multiplies it by 1 - s, one of the canary by 1 + w. If
+    shares of p and p + tolerated are bad, its expectation is (1 - p*s)^n_b * (1 + (p + tolerated)*w)^n_c, which is
+    log-concave in p. The w taken here is the one for which p = 0 is the maximum, and so the divisor; less s is staked
+    where the canary has so few requests that no w is.
+    """
+    if canary.requests == 0 or baseline.requests == 0:
+        return (0.0,) * len(_STAKES)
+    traffic = baseline.requests / canary.requests
+    stakes = (min(stake, 0.5 / (tolerated * traffic)) for stake in _STAKES)
     return tuple(
-        arm.bad * math.log(rate / limit) + good * (math.log1p(-rate) - math.log1p(-limit)) for rate in rate_grid(limit)
+        canary.bad * math.log1p(stake * traffic / (1 - stake * traffic * tolerated))
+        + baseline.bad * math.log1p(-stake)
+        + canary.requests * math.log1p(-stake * traffic * tolerated)
+        for stake in stakes
     )
 
 
@@ -91,6 +111,23 @@ def grow(log_values: Sequence[float], log_factors: Sequence[float], look: int) -
     return tuple(_log_add(value, beginning) + factor for value, factor in zip(log_values, log_factors, strict=True))
 
 
+def continues_evidence(arm: Counts, limit: float) -> bool:
+    """Whether these counts speak for a share over `limit`, for the alternatives taken together.
+
+    Counts that are begun anew whenever they do not are those since the change that the evidence speaks of: the rule
+    of Page's cumulative sums (Biometrika 41, 1954).
+    """
+    return _log_mean(absolute_log_factors(arm, limit)) > 0
+
+
+def log_likelihood_ratio(arm: Counts, rate: float, other: float) -> float:
+    """By how much the counts speak for a share of `rate` rather than `other`, both over 0; under 0 if they do not."""
+    good = arm.requests - arm.bad
+    if rate == 1:
+        return -math.inf if good else -arm.bad * math.log(other)
+    return arm.bad * math.log(rate / other) + good * (math.log1p(-rate) - math.log1p(-other))
+
+
 def log_e(log_values: Sequence[float], looks: int) -> float:
     """The log e-value after `looks` looks: the mean over the alternatives, and 1 / (2 * looks) that is yet to begin.
 
@@ -98,14 +135,18 @@ def log_e(log_values: Sequence[float], looks: int) -> float:
     """
     if looks == 0:
         return 0.0
-    largest = max(log_values)
-    mean = math.fsum(math.exp(value - largest) for value in log_values) / len(log_values)
-    return _log_add(largest + math.log(mean), -math.log(2 * looks))
+    return _log_add(_log_mean(log_values), -math.log(2 * looks))
 
 
 def requests_to_show(limit: float, confidence: float = 0.95) -> int:
     """How many requests without a bad one show with `confidence` that a share of at most `limit` is bad."""
     return math.ceil(math.log1p(-confidence) / math.log1p(-limit))
+
+
+def _log_mean(values: Sequence[float]) -> float:
+    """The logarithm of the mean of values given by their logarithms, without overflow."""
+    largest = max(values)
+    return largest + math.log(math.fsum(math.exp(value - largest) for value in values) / len(values))
 
 
 def _log_add(one: float, other: float) -> float:
