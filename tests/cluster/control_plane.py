@@ -59,7 +59,7 @@ class ControlPlane:
 
         Raises ClusterError, with kubectl's own words, when it fails.
         """
-        command = [self.directory / "bin" / "kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        command = [str(self.directory / "bin" / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
         # A home of its own: kubectl keeps a cache of what it discovers there.
         return commands.run(command, env={"HOME": str(self.directory)}, stdin=input)
 
@@ -114,7 +114,7 @@ def _etcd(directory: Path, client_port: int, peer_port: int) -> list[str]:
 
 
 def _apiserver(directory: Path, etcd_port: int, secure_port: int) -> list[str]:
-    key = directory / "apiserver.key"
+    certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
     return [
         "kube-apiserver",
         f"--etcd-servers=http://127.0.0.1:{etcd_port}",
@@ -122,13 +122,13 @@ def _apiserver(directory: Path, etcd_port: int, secure_port: int) -> list[str]:
         "--advertise-address=127.0.0.1",
         "--endpoint-reconciler-type=none",
         f"--secure-port={secure_port}",
-        f"--tls-cert-file={directory / 'apiserver.crt'}",
+        f"--tls-cert-file={certificate}",
         f"--tls-private-key-file={key}",
         f"--token-auth-file={directory / 'tokens.csv'}",
         "--authorization-mode=RBAC",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--service-account-issuer=https://kubernetes.default.svc",
-        f"--service-account-key-file={key}",
+        f"--service-account-key-file={certificate}",
         f"--service-account-signing-key-file={key}",
         # Pods are written by tests, and no controller makes the service accounts that they would need.
         "--disable-admission-plugins=ServiceAccount",
