@@ -27,6 +27,9 @@ METRICS_PATIENCE: Final = timedelta(minutes=10)
 TRAFFIC_PATIENCE: Final = 5
 """How many times its duration a step waits for enough requests."""
 
+_LONGEST_CAUSE: Final = 1500
+"""Characters of a cause that a message repeats, so that what to do about it still fits behind."""
+
 _NO_REQUESTS: Final = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
 
 
@@ -120,19 +123,32 @@ def next_look(state: State) -> datetime | None:
 
 def next_visit(state: State, now: datetime) -> timedelta | None:
     """How long nothing happens by itself; None while only a change of the world can matter."""
-    heeds_deadline = state.canary is not None and not _waits_for_a_person(state.rollout)
-    moments = [next_look(state), state.rollout.deadline if heeds_deadline else None]
-    upcoming = [moment for moment in moments if moment is not None]
-    if not upcoming:
-        return None
-    # A look that gave nothing is taken again a little later.
-    return max(min(upcoming) - now, timedelta(seconds=1))
+    rollout = state.rollout
+    waits = []
+    look = next_look(state)
+    if look is not None:
+        waits.append(max(look - now, _look_again_after(rollout)))
+    if rollout.deadline is not None and state.canary is not None and not _waits_for_a_person(rollout):
+        waits.append(max(rollout.deadline - now, timedelta(seconds=1)))
+    return min(waits, default=None)
+
+
+def _look_again_after(rollout: Rollout) -> timedelta:
+    """When a look that gave nothing is taken again: soon, unless the metrics are away."""
+    soon = timedelta(seconds=1)
+    if rollout.metrics_missing_since is None or rollout.policy is None:
+        return soon
+    return max(soon, parse_duration(rollout.policy.analysis.interval))
 
 
 def _hear_command(situation: Situation) -> tuple[Situation, tuple[Transition, ...]]:
-    """Note that a command was heard, so that it is carried out once; drop one that is done or for another revision."""
+    """Note that a command was heard, so that it is carried out once; drop one that is done or for another revision.
+
+    One that comes during a roll-back is heard after it: till then a retry could not be obeyed.
+    """
     command, state = situation.command, situation.state
-    if command is None or command.id == state.rollout.last_command:
+    rolling_back = state.rollout.phase is Phase.ROLLING_BACK
+    if command is None or command.id == state.rollout.last_command or rolling_back:
         return replace(situation, command=None), ()
     heard = replace(state, rollout=state.rollout.model_copy(update={"last_command": command.id}))
     subject = state.canary or situation.asked
@@ -152,15 +168,17 @@ def _step_without_canary(situation: Situation) -> Decision:
         message = f"The spec asks for version {asked.version}, which serves."
         return Decision(_moved(situation, state, Phase.STABLE, None, "Stable", message))
     retry = situation.command is not None and situation.command.verb is Verb.RETRY
-    if _has_failed(state, asked) and not retry:
-        return _stay_rolled_back(situation)
+    failed = _failure_of(state, asked)
+    if failed is not None and not retry:
+        return _stay_rolled_back(situation, failed)
     return _start_canary(situation)
 
 
 def _initialize(situation: Situation) -> Decision:
     state, asked, observed = situation.state, situation.asked, situation.observed
     if asked != state.stable:
-        return Decision(first_state(asked, situation.now))
+        # A version that serves with fewer pods than wanted is not taken away before the next one serves.
+        return _start_canary(situation) if observed.ready(state.stable.name) else _begin_anew(situation)
     wanted = stable_replicas(situation.spec, state, observed)
     if observed.ready(asked.name) < wanted:
         return Decision(state)
@@ -169,22 +187,30 @@ def _initialize(situation: Situation) -> Decision:
     return Decision(moved, (Transition("Normal", "Deployed", message),))
 
 
-def _stay_rolled_back(situation: Situation) -> Decision:
+def _begin_anew(situation: Situation) -> Decision:
+    first = first_state(situation.asked, situation.now)
+    heard = first.rollout.model_copy(update={"last_command": situation.state.rollout.last_command})
+    return Decision(replace(first, rollout=heard))
+
+
+def _stay_rolled_back(situation: Situation, failed: FailedRevision) -> Decision:
     state = situation.state
-    if state.rollout.phase is Phase.ROLLED_BACK:
+    rollout = state.rollout
+    if rollout.phase is Phase.ROLLED_BACK and (rollout.reason, rollout.message) == (failed.reason, failed.message):
         return Decision(state)
-    failed = next(one for one in state.rollout.failed_revisions if one.revision == situation.asked.name)
     return Decision(_moved(situation, state, Phase.ROLLED_BACK, None, failed.reason, failed.message))
 
 
 def _start_canary(situation: Situation) -> Decision:
     state, asked, policy = situation.state, situation.asked, situation.spec.canary
     before = situation.observed.replicas(state.stable.name)
+    advice = judgement.min_requests_advice(policy.analysis)
+    message = f"Version {asked.version} is being started beside version {state.stable.version}."
     rollout = Rollout(
         phase=Phase.CANARY_STARTING,
         stage=Stage.SCALING,
         reason="NewRevision",
-        message=f"Version {asked.version} is being started beside version {state.stable.version}.",
+        message=f"{message} {advice}." if advice else message,
         baseline_replicas=max(situation.spec.autoscaling.min_replicas, before),
         policy=policy,
         started_at=situation.now,
@@ -231,7 +257,8 @@ def _obey_command(situation: Situation, canary: Revision) -> Decision | None:
     if verb is Verb.RETRY and state.rollout.reason == "Environment" and state.analysis is not None:
         afresh = replace(state, analysis=judgement.drop_evidence(state.analysis))
         message = f"The judgement of version {canary.version} begins anew, by command."
-        return Decision(_moved(situation, afresh, Phase.PROGRESSING, Stage.ANALYZING, "Retried", message))
+        moved = _moved(situation, afresh, Phase.PROGRESSING, Stage.ANALYZING, "Retried", message)
+        return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
     return None
 
 
@@ -255,11 +282,16 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
 
 
 def _progress(situation: Situation, canary: Revision) -> Decision:
-    """Scale for the step, then judge."""
+    """Scale for the step, give it its requests, then judge; the step's clock starts when both are done."""
     state, observed = situation.state, situation.observed
     if state.rollout.stage is Stage.SCALING:
         wanted = wanted_canary_replicas(situation.spec, state, observed)
         if observed.ready(canary.name) < wanted:
+            return Decision(state)
+        if state.rollout.phase is Phase.CANARY_STARTING:
+            message = f"Version {canary.version} is ready and begins to get requests."
+            return Decision(_moved(situation, state, Phase.PROGRESSING, Stage.SCALING, "ShiftingTraffic", message))
+        if observed.traffic_to is not None:
             return Decision(state)
         analysis = judgement.begin_step(state.analysis or AnalysisStatus())
         number, steps = state.rollout.step_index + 1, len(situation.policy.steps)
@@ -311,16 +343,25 @@ def _judge(situation: Situation, canary: Revision) -> Decision:
             f"{analysis.message}"
         )
         return _pause(situation, canary, "Environment", message)
-    missing_since = state.rollout.metrics_missing_since
-    if missing_since is not None and situation.now - missing_since >= METRICS_PATIENCE:
-        message = f"There are no metrics to judge by since {missing_since:%H:%M:%S} UTC: {situation.look}"
-        return _pause(situation, canary, "MetricsUnavailable", message)
+    if state.rollout.metrics_missing_since is not None:
+        return _hold_without_metrics(situation, canary, state.rollout.metrics_missing_since)
     duration = parse_duration(situation.current_step.duration)
     if situation.elapsed() >= duration and analysis.verdict is Verdict.PASS:
         return _pass_step(situation, canary)
-    if situation.elapsed() >= TRAFFIC_PATIENCE * duration and missing_since is None:
-        return _meet_insufficient_traffic(situation, canary, analysis)
+    # A step that is shorter than the time between two looks would be over before its requests were counted.
+    patience = TRAFFIC_PATIENCE * max(duration, parse_duration(policy.analysis.interval))
+    if situation.elapsed() >= patience:
+        return _end_undecided_step(situation, canary, analysis)
     return Decision(state)
+
+
+def _hold_without_metrics(situation: Situation, canary: Revision, missing_since: datetime) -> Decision:
+    """Hold the weight, whatever the verdict was before: what happens now is not seen."""
+    look = situation.look
+    if not isinstance(look, MetricsUnavailableError) or situation.now - missing_since < METRICS_PATIENCE:
+        return Decision(situation.state)
+    message = f"There are no metrics to judge by since {missing_since:%H:%M:%S} UTC: {_shortened(str(look))}"
+    return _pause(situation, canary, "MetricsUnavailable", message)
 
 
 def _roll_back_on_evidence(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
@@ -336,13 +377,17 @@ def _wait_paused(situation: Situation, canary: Revision, analysis: AnalysisStatu
         message = f"The metrics are back; version {canary.version} is judged again."
         moved = _moved(situation, state, Phase.PROGRESSING, Stage.ANALYZING, "MetricsBack", message)
         return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
-    if state.rollout.reason == "InsufficientTraffic" and analysis.verdict is Verdict.PASS:
+    if state.rollout.reason in ("InsufficientTraffic", "Inconclusive") and analysis.verdict is Verdict.PASS:
         return _pass_step(situation, canary)
     return Decision(state)
 
 
-def _meet_insufficient_traffic(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
+def _end_undecided_step(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
+    """Do what the policy says when there were too few requests; with enough of them, a person decides."""
     policy = situation.policy.analysis
+    if analysis.step_requests >= policy.min_requests:
+        message = f"Version {canary.version} can neither be passed nor rolled back. {analysis.message}."
+        return _pause(situation, canary, "Inconclusive", message)
     seen = f"{analysis.step_requests} of {policy.min_requests} requests in {situation.elapsed().total_seconds():.0f} s"
     message = f"Version {canary.version} has seen too few requests to be judged: {seen}."
     if policy.on_insufficient_traffic == "Rollback":
@@ -371,7 +416,8 @@ def _pass_step(situation: Situation, canary: Revision) -> Decision:
 
 def _pause(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
     command = f"kubectl annotate infsvc <name> --overwrite {names.COMMAND_ANNOTATION}=<new id>:<verb>:{canary.name}"
-    message = f"{why} The rollout waits. To decide it, set verb to promote or abort in: {command}"
+    verbs = "promote, abort, or retry to judge anew," if reason == "Environment" else "promote or abort"
+    message = f"{why} The rollout waits. To decide it, set verb to {verbs} in: {command}"
     moved = _moved(situation, situation.state, Phase.PAUSED, None, reason, message)
     return Decision(moved, (Transition("Warning", "RolloutPaused", message),))
 
@@ -399,7 +445,8 @@ def _promote(situation: Situation, canary: Revision) -> Decision:
         return Decision(_at_stage(situation, state, Stage.BAKE))
     situation = _looked(situation, canary)
     analysis = situation.state.analysis
-    if analysis is not None and analysis.verdict is Verdict.FAIL:
+    judged = rollout.reason != "PromotedByCommand"
+    if judged and analysis is not None and analysis.verdict is Verdict.FAIL:
         return _roll_back_on_evidence(situation, canary, analysis)
     if situation.elapsed() < parse_duration(situation.policy.analysis.interval):
         return Decision(situation.state)
@@ -421,7 +468,7 @@ def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *,
     rollout = state.rollout
     if failed:
         message = (
-            f"Version {canary.version} was rolled back, version {state.stable.version} serves. {why} "
+            f"Version {canary.version} was rolled back, version {state.stable.version} serves. {_shortened(why)} "
             f"Apply a mended version, or try this one again with "
             f"kubectl annotate infsvc <name> --overwrite {names.COMMAND_ANNOTATION}=<new id>:retry:{canary.name}"
         )
@@ -439,15 +486,24 @@ def _finish_roll_back(situation: Situation) -> Decision:
         return Decision(state)
     rollout = _rollout_over(state.rollout)
     over = State(stable=state.stable, canary=None, rollout=rollout, analysis=state.analysis)
-    phase = Phase.ROLLED_BACK if _has_failed(over, situation.asked) else Phase.STABLE
-    moved = _moved(situation, over, phase, None, rollout.reason, rollout.message)
-    if phase is Phase.STABLE:
-        return Decision(moved)
-    return Decision(moved, (Transition("Warning", "RolledBack", rollout.message),))
+    failed = _failure_of(over, situation.asked)
+    if failed is not None:
+        moved = _moved(situation, over, Phase.ROLLED_BACK, None, failed.reason, failed.message)
+        return Decision(moved, (Transition("Warning", "RolledBack", failed.message),))
+    if situation.asked == state.stable:
+        message = f"The spec asks for version {state.stable.version} again, which serves."
+        return Decision(_moved(situation, over, Phase.STABLE, None, "Reverted", message))
+    return Decision(_moved(situation, over, Phase.STABLE, None, rollout.reason, rollout.message))
 
 
-def _has_failed(state: State, revision: Revision) -> bool:
-    return any(failed.revision == revision.name for failed in state.rollout.failed_revisions)
+def _failure_of(state: State, revision: Revision) -> FailedRevision | None:
+    """Why `revision` was rolled back; None if it was not."""
+    failed = (one for one in state.rollout.failed_revisions if one.revision == revision.name)
+    return next(failed, None)
+
+
+def _shortened(cause: str) -> str:
+    return cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]}…"
 
 
 def _waits_for_a_person(rollout: Rollout) -> bool:
