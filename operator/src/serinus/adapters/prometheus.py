@@ -83,7 +83,7 @@ class PrometheusMetrics:
             return None
         pods = self._scraped_pods(query, window)
         self._require_all_scraped(query, pods)
-        self._require_bucket(query, pods)
+        self._require_all_series(query, pods)
         latencies = self._latencies(query, window)
         by_revision = {
             revision: [pod for pod in pods if pod.labels.get("revision") == revision] for revision in query.ready_pods
@@ -153,7 +153,7 @@ class PrometheusMetrics:
         labels = {
             name
             for entry in elsewhere
-            for name, value in entry.get("metric", {}).items()
+            for name, value in entry["metric"].items()
             if value == query.namespace and name != self._namespace_label
         }
         if labels:
@@ -166,14 +166,21 @@ class PrometheusMetrics:
             f"the annotation prometheus.io/scrape) and that the label {self._namespace_label} holds their namespace."
         )
 
-    def _require_bucket(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> None:
-        """Raise MetricsUnavailableError if a pod's histogram lacks the bucket of the threshold."""
-        bound = query.latency_threshold_seconds
+    def _require_all_series(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> None:
+        """Raise MetricsUnavailableError if a pod that serves lacks a series, which would pass for "no requests"."""
+        bounds = [] if query.latency_threshold_seconds is None else [query.latency_threshold_seconds, math.inf]
         for pod in pods:
-            if bound is not None and (_DURATIONS, math.inf) in pod.series and (_DURATIONS, bound) not in pod.series:
+            if _BUILD_INFO not in pod.series:
+                continue
+            missing = [
+                f"bucket of {bound:g} s in {_DURATIONS}" for bound in bounds if (_DURATIONS, bound) not in pod.series
+            ]
+            if not any(metric == _REQUESTS for metric, _ in pod.series):
+                missing.insert(0, f"series {_REQUESTS}")
+            if missing:
                 raise MetricsUnavailableError(
-                    f"{self._name} has no bucket of {bound:g} s in {_DURATIONS} of revision "
-                    f"{pod.labels.get('revision')}: check that no relabeling drops it"
+                    f"{self._name} has no {missing[0]} of revision {pod.labels.get('revision')}, but its "
+                    f"{_BUILD_INFO[0]}: check that no relabeling drops it"
                 )
 
     def _selector(self, query: MetricsQuery, *more: str) -> str:
@@ -190,11 +197,12 @@ class PrometheusMetrics:
         parameters = {"time": f"{at.timestamp():.3f}", "timeout": f"{self._timeout / timedelta(milliseconds=1):.0f}ms"}
         try:
             result: list[Any] = self._prometheus.custom_query(promql, params=parameters)
-        except requests.Timeout as error:
-            seconds = self._timeout.total_seconds()
-            raise MetricsUnavailableError(f"{self._name} did not answer within {seconds:g} s") from error
         except requests.RequestException as error:
-            raise MetricsUnavailableError(f"{self._name} cannot be asked: {_root_cause(error)}") from error
+            # How requests names a time-out depends on retries, and on whether the reply has begun.
+            if isinstance(cause := _root_cause(error), TimeoutError):
+                seconds = self._timeout.total_seconds()
+                raise MetricsUnavailableError(f"{self._name} did not answer within {seconds:g} s") from error
+            raise MetricsUnavailableError(f"{self._name} cannot be asked: {cause}") from error
         return result
 
     def _check_reply(self, response: requests.Response, *_: object, **__: object) -> None:
@@ -218,9 +226,8 @@ class PrometheusMetrics:
         if warnings:
             quote = "; ".join(warnings)[:_LONGEST_QUOTE]
             raise MetricsUnavailableError(f"{self._name} warns that its answer may be partial: {quote}")
-        data = reply.get("data")
-        if not isinstance(data, dict) or not isinstance(data.get("result"), list):
-            raise MetricsUnavailableError(f"{self._name} answered without a result: is the URL its own?")
+        if not _holds_series(reply.get("data")):
+            raise MetricsUnavailableError(f"{self._name} answered without a list of series: is the URL its own?")
 
 
 def _count(
@@ -246,6 +253,14 @@ def _count(
         timed=round(timed),
         slow=round(slow),
         latency_seconds=latency_seconds if timed else None,
+    )
+
+
+def _holds_series(data: object) -> bool:
+    """Whether this is the result of a query, as far as it concerns the form of it."""
+    result = data.get("result") if isinstance(data, dict) else None
+    return isinstance(result, list) and all(
+        isinstance(entry, dict) and isinstance(entry.get("metric"), dict) for entry in result
     )
 
 
