@@ -59,8 +59,8 @@ def play(act: Act, service: InferenceServiceHandle, traffic: Traffic | None, dis
     Raises AssertionError when nothing is decided within four minutes.
     """
     display.title(act.title, f"kubectl apply -n {service.namespace} -f examples/digits/{act.manifest.name}")
-    service.apply(act.manifest.read_text())
     watch = _Watch(act, service, traffic, display)
+    service.apply(act.manifest.read_text())
     return watch.until_decided()
 
 
@@ -75,7 +75,7 @@ class _Watch:
         self._begun = time.monotonic()
         self._first_reply: float | None = None
         self._next_row = 0.0
-        self._told = ""
+        self._told = _news(service.status())
 
     def until_decided(self) -> Outcome:
         while True:
@@ -96,9 +96,9 @@ class _Watch:
             self._first_reply = time.monotonic()
 
     def _show(self, status: InferenceServiceStatus, totals: Totals) -> None:
-        told = f"{status.rollout.phase}: {status.rollout.message}"
-        if status.rollout.message and told != self._told:
-            self._told = told
+        news = _news(status)
+        if status.rollout.message and news != self._told:
+            self._told = news
             self._display.say(self._elapsed(), status.rollout.phase, status.rollout.message)
         elif time.monotonic() >= self._next_row and status.canary is not None:
             self._next_row = time.monotonic() + ROW_SECONDS
@@ -126,3 +126,7 @@ class _Watch:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._begun
+
+
+def _news(status: InferenceServiceStatus) -> str:
+    return f"{status.rollout.phase}: {status.rollout.message}"
