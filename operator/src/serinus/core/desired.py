@@ -67,6 +67,9 @@ def desired(
         template = observed.pinned.get(revision.name)
         if template is None and revision == asked:
             template = pod_template(identity, spec, asked, server)
+        if template is None:
+            # Somebody deleted the ControllerRevision after the spec had moved on.
+            template = observed.running.get(revision.name)
         if template is not None:
             number = observed.history.get(revision.name, max(observed.history.values(), default=0) + 1)
             manifests += _revision_manifests(identity, revision, template, number)

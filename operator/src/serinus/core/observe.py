@@ -1,5 +1,6 @@
 """The observed world of one service: raw objects, read into the few facts that decisions need."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,6 +35,9 @@ _PERMANENT_REASONS: Final = frozenset(
     }
 )
 """What our own containers say when they end for a reason that another try will not change."""
+
+_REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
+"""What a condition takes as its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Observed:
     """The first failure of each revision that has one."""
     pinned: Mapping[str, Manifest] = field(default_factory=dict)
     """Pod templates kept in ControllerRevisions."""
+    running: Mapping[str, Manifest] = field(default_factory=dict)
+    """Pod templates of the Deployments, with what the API server and others have added to them."""
     history: Mapping[str, int] = field(default_factory=dict)
     """Number of each revision that has a ControllerRevision; the greatest is the newest."""
     traffic_to: str | None = None
@@ -99,6 +105,7 @@ def observe(owner_uid: str, children: Children) -> Observed:
         workloads={name: _workload(deployment) for name, deployment in deployments.items()},
         failures=_failures(children.pods),
         pinned={name: revision["data"]["template"] for name, revision in revisions.items()},
+        running={name: deployment["spec"]["template"] for name, deployment in deployments.items()},
         history={name: revision["revision"] for name, revision in revisions.items()},
         traffic_to=_traffic_to(service for service in children.services if is_owned(service, owner_uid)),
     )
@@ -157,7 +164,7 @@ def _container_failure(pod: str, container: Manifest) -> PodFailure | None:
     waiting = state.get("waiting", {})
     ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
     own_reason, _, own_message = str(ended.get("message", "")).strip().partition(": ")
-    told = own_reason.isalpha() and bool(own_message)
+    told = _REASON.fullmatch(own_reason) is not None and bool(own_message)
     name = str(container["name"])
     if ended.get("exitCode", 0) != 0 and told and own_reason in _PERMANENT_REASONS:
         return PodFailure(pod, name, own_reason, own_message)
