@@ -1,0 +1,46 @@
+"""Reading the command annotation."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serinus.core.command import Command, Verb, parse_command
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("1:promote:0a1b2c3d4e", Command("1", Verb.PROMOTE, "0a1b2c3d4e")),
+        ("2026-03-01T03.00_x:abort:0a", Command("2026-03-01T03.00_x", Verb.ABORT, "0a")),
+        ("1:promote:0a\n", Command("1", Verb.PROMOTE, "0a")),
+        (f"{'a' * 64}:retry:0a", Command("a" * 64, Verb.RETRY, "0a")),
+    ],
+)
+def test_commands(text: str, command: Command) -> None:
+    assert parse_command(text) == command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "promote",
+        "1:promote",
+        "1:promote:",
+        ":promote:0a",
+        "1:destroy:0a",
+        "1:PROMOTE:0a",
+        "1:promote:0a:more",
+        "1:promote:NOTHEX",
+        f"{'a' * 65}:promote:0a",
+        "1 2:promote:0a",
+    ],
+)
+def test_anything_else_is_no_command(text: str) -> None:
+    assert parse_command(text) is None
+
+
+@given(st.text(max_size=80))
+def test_no_text_breaks_it(text: str) -> None:
+    command = parse_command(text)
+    assert command is None or f"{command.id}:{command.verb}:{command.revision}" == text.rstrip("\n")
