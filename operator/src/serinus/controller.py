@@ -68,6 +68,7 @@ class Controller:
         service = self._newest(key)
         if service is None:
             self._queue.forget(key)
+            self._reconciler.forget(*key)
             return
         loop = asyncio.get_running_loop()
         visit = functools.partial(self._reconciler.reconcile, service, self._children(key))

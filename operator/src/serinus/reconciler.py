@@ -40,6 +40,17 @@ REFUSED_RETRY: Final = timedelta(minutes=1)
 """When a write that was refused for good is tried again, in case the reason has been put right."""
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of a service between visits. It may be lost: all else is in the status."""
+
+    uid: str
+    refusal: str | None = None
+    """Why a write of the last visit was refused."""
+    failed_look: tuple[datetime, MetricsUnavailableError] | None = None
+    """The last look at the metrics, if it failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a visit came to."""
@@ -59,7 +70,7 @@ class Reconciler:
         self._recorder = recorder
         self._settings = settings
         self._clock = clock
-        self._refusals: dict[str, str] = {}
+        self._memories: dict[tuple[str, str], _Memory] = {}
 
     def reconcile(self, service: Manifest, children: Children) -> Result:
         """Visit one service. `service` and `children` are as last seen, and are not changed.
@@ -78,6 +89,17 @@ class Reconciler:
             return Result(written=self._report_invalid(service, before, observed, error, now))
         return self._visit(service, spec, before, children, observed, now)
 
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop what is remembered of a service that is gone."""
+        self._memories.pop((namespace, name), None)
+
+    def _memory(self, service: Manifest) -> _Memory:
+        metadata = service["metadata"]
+        key = metadata["namespace"], metadata["name"]
+        if key not in self._memories or self._memories[key].uid != metadata["uid"]:
+            self._memories[key] = _Memory(metadata["uid"])
+        return self._memories[key]
+
     def _visit(
         self,
         service: Manifest,
@@ -92,7 +114,8 @@ class Reconciler:
         look = self._look(service, state, observed, now)
         situation = canary.Situation(spec, asked, state, observed, now, look, _command(service))
         decision = canary.step(situation)
-        assertions = conditions.assess(decision.state, observed, look, self._refusals.get(service["metadata"]["uid"]))
+        refusal = self._memory(service).refusal
+        assertions = conditions.assess(decision.state, observed, look, refusal, spec.canary)
         written = self._write_status(service, before, decision.state, observed, assertions, now)
         self._tell(service, decision.transitions)
         identity = _identity(service)
@@ -124,7 +147,7 @@ class Reconciler:
     def _look(
         self, service: Manifest, state: State, observed: Observed, now: datetime
     ) -> MetricsSample | MetricsUnavailableError | None:
-        """Look at the metrics if it is time to."""
+        """Look at the metrics if it is time to; a look that failed stands until the next interval."""
         policy = state.rollout.policy
         if not canary.look_is_due(state, now) or policy is None or state.canary is None:
             return None
@@ -140,9 +163,16 @@ class Reconciler:
             latency_threshold_seconds=threshold,
             percentile=analysis.latency.percentile if analysis.latency else 95,
         )
+        memory = self._memory(service)
+        if memory.failed_look is not None:
+            failed_at, failure = memory.failed_look
+            if failed_at <= now < failed_at + query.interval:
+                return failure
+        memory.failed_look = None
         try:
             return self._metrics.sample(query)
         except MetricsUnavailableError as error:
+            memory.failed_look = now, error
             return error
 
     def _write_status(
@@ -175,19 +205,20 @@ class Reconciler:
 
     def _carry_out_all(self, service: Manifest, actions: tuple[Action, ...]) -> timedelta | None:
         """Make the writes in order. Where one is refused for good: when to come again."""
-        uid = service["metadata"]["uid"]
+        memory = self._memory(service)
         try:
             for action in actions:
                 self._carry_out(action)
         except ApiRefusedError as error:
-            known = self._refusals.get(uid) == str(error)
-            self._refusals[uid] = str(error)
+            known = memory.refusal == str(error)
+            memory.refusal = str(error)
             if not known:
                 self._recorder.event(service, "Warning", "WriteRefused", str(error))
             return REFUSED_RETRY if known else timedelta()
-        if self._refusals.pop(uid, None) is not None:
-            return timedelta()
-        return None
+        if memory.refusal is None:
+            return None
+        memory.refusal = None
+        return timedelta()
 
     def _carry_out(self, action: Action) -> None:
         match action:

@@ -6,11 +6,17 @@ from datetime import datetime
 from typing import Final, Literal
 
 from serinus.api.status import Condition, Phase, Rollout
+from serinus.api.v1beta1 import Canary
 from serinus.core.observe import Observed
 from serinus.core.state import State
 from serinus.ports import MetricsSample, MetricsUnavailableError
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+
+_DEPLOYING: Final = "Deploying"
+
+_KEPT: Final = ("MetricsAvailable", "RolloutHealthy")
+"""Conditions that keep what they said before when nothing new is known."""
 
 _MOVING_PHASES: Final = frozenset(
     {Phase.INITIALIZING, Phase.CANARY_STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.ROLLING_BACK}
@@ -38,10 +44,18 @@ def invalid_spec(problem: str, stable_serves: bool) -> tuple[Assertion, ...]:
 
 
 def assess(
-    state: State, observed: Observed, look: MetricsSample | MetricsUnavailableError | None, problem: str | None
+    state: State,
+    observed: Observed,
+    look: MetricsSample | MetricsUnavailableError | None,
+    problem: str | None,
+    policy: Canary,
 ) -> tuple[Assertion, ...]:
-    """The conditions of a service with a valid spec. `problem` is what kept the last visit from its writes."""
-    assertions = [_ready(state, observed), _rollout_healthy(state.rollout)]
+    """The conditions of a service with a valid spec.
+
+    `problem` is what kept the last visit from its writes, `policy` the canary policy that the spec states.
+    """
+    ready = _ready(state, observed)
+    assertions = [ready, _rollout_healthy(state.rollout, policy)]
     metrics = _metrics_available(state, look)
     if metrics is not None:
         assertions.append(metrics)
@@ -49,6 +63,8 @@ def assess(
         assertions.append(Assertion("Stalled", "True", "WriteRefused", problem))
     elif state.rollout.phase is Phase.ROLLED_BACK:
         assertions.append(Assertion("Stalled", "True", "RolledBack", state.rollout.message))
+    elif state.rollout.phase is Phase.INITIALIZING and ready.status == "False" and ready.reason != _DEPLOYING:
+        assertions.append(Assertion("Stalled", "True", ready.reason, ready.message))
     elif state.rollout.phase in _MOVING_PHASES:
         assertions.append(Assertion("Reconciling", "True", state.rollout.phase.value, state.rollout.message))
     return tuple(assertions)
@@ -57,10 +73,7 @@ def assess(
 def with_times(
     assertions: Iterable[Assertion], before: Iterable[Condition], generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions for status, sorted by type; the transition time moves only when the status flips.
-
-    MetricsAvailable keeps what it said before when nothing new is known.
-    """
+    """The conditions for status, sorted by type; the transition time moves only when the status flips."""
     former = {condition.type: condition for condition in before}
     conditions = [
         Condition(
@@ -74,9 +87,7 @@ def with_times(
         for assertion in assertions
     ]
     told = {condition.type for condition in conditions}
-    kept = former.get("MetricsAvailable")
-    if kept is not None and kept.type not in told:
-        conditions.append(kept)
+    conditions += (former[kept] for kept in _KEPT if kept in former and kept not in told)
     return tuple(sorted(conditions, key=lambda condition: condition.type))
 
 
@@ -98,13 +109,16 @@ def _ready(state: State, observed: Observed) -> Assertion:
             f"{failure.reason}: {failure.message}. Correct spec.model or the model file, then apply again."
         )
         return Assertion("Ready", "False", failure.reason, message)
-    return Assertion("Ready", "False", "Deploying", f"Version {version} is not ready yet; {pods}.")
+    return Assertion("Ready", "False", _DEPLOYING, f"Version {version} is not ready yet; {pods}.")
 
 
-def _rollout_healthy(rollout: Rollout) -> Assertion:
+def _rollout_healthy(rollout: Rollout, policy: Canary) -> Assertion:
     unhealthy = rollout.phase in (Phase.PAUSED, Phase.ROLLED_BACK, Phase.ROLLING_BACK)
     reason = rollout.reason if unhealthy else rollout.phase.value
-    return Assertion("RolloutHealthy", "False" if unhealthy else "True", reason, rollout.message)
+    message = rollout.message
+    if rollout.policy is not None and rollout.policy != policy:
+        message = f"{message} This rollout keeps the canary policy it began with; the edited one applies to the next."
+    return Assertion("RolloutHealthy", "False" if unhealthy else "True", reason, message)
 
 
 def _metrics_available(state: State, look: MetricsSample | MetricsUnavailableError | None) -> Assertion | None:

@@ -1,0 +1,223 @@
+"""The conditions, by what is the case."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from serinus.api.status import AnalysisStatus, Condition, Phase, Rollout
+from serinus.api.v1beta1 import Canary
+from serinus.core import conditions
+from serinus.core.conditions import Assertion, assess, invalid_spec, with_times
+from serinus.core.observe import Observed, PodFailure, Workload
+from serinus.core.revision import Revision
+from serinus.core.state import State
+from serinus.ports import MetricsSample, MetricsUnavailableError
+
+NOW = datetime(2026, 3, 1, 3, 0, 0, 123456, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+OLD, NEW = Revision("aaa", "1"), Revision("bbb", "2")
+
+SERVING = Observed(workloads={"aaa": Workload(4, 4)})
+COMING = Observed(workloads={"aaa": Workload(4, 0)})
+BROKEN = replace(
+    COMING, failures={"aaa": PodFailure("fraud-x", "fetch", "DigestMismatch", "model.onnx has sha256 00, expected 11")}
+)
+
+
+def state(phase: Phase, reason: str = "", message: str = "As told.", **more: Any) -> State:  # noqa: ANN401
+    """A state with the revisions that the phase has."""
+    rolling = phase not in (Phase.INITIALIZING, Phase.STABLE, Phase.ROLLED_BACK)
+    rollout = Rollout(phase=phase, reason=reason or phase.value, message=message, **more)
+    return State(OLD, NEW if rolling else None, rollout, AnalysisStatus() if rolling else None)
+
+
+@dataclass(frozen=True)
+class Case:
+    state: State
+    expected: dict[str, tuple[str, str]]
+    """Status and reason, by type; MetricsAvailable only where it matters."""
+    observed: Observed = SERVING
+    look: MetricsSample | MetricsUnavailableError | None = None
+    problem: str | None = None
+    policy: Canary = field(default_factory=Canary)
+    says: dict[str, str] = field(default_factory=dict)
+    """Part of the message, by type."""
+
+
+READY, NOT_YET = ("True", "Serving"), ("False", "Deploying")
+SAMPLE = MetricsSample(NOW, {})
+UNAVAILABLE = MetricsUnavailableError("Prometheus at http://p cannot be asked: connection refused.")
+
+CASES = {
+    # kstatus: InProgress while Reconciling stands, Failed while Stalled stands, else Current when Ready.
+    "first_deployment": Case(
+        state(Phase.INITIALIZING, "FirstDeployment"),
+        {"Ready": NOT_YET, "RolloutHealthy": ("True", "Initializing"), "Reconciling": ("True", "Initializing")},
+        COMING,
+        says={"Ready": "Version 1 is not ready yet; 0 of 4 pods are ready", "Reconciling": "As told."},
+    ),
+    "first_deployment_that_cannot_serve": Case(
+        state(Phase.INITIALIZING, "FirstDeployment"),
+        {
+            "Ready": ("False", "DigestMismatch"),
+            "RolloutHealthy": ("True", "Initializing"),
+            "Stalled": ("True", "DigestMismatch"),
+        },
+        BROKEN,
+        says={
+            "Ready": "Version 1 does not serve: container fetch of pod fraud-x: DigestMismatch: model.onnx has sha256 "
+            "00, expected 11. Correct spec.model or the model file, then apply again.",
+            "Stalled": "Correct spec.model",
+        },
+    ),
+    "first_deployment_of_which_a_pod_serves": Case(
+        state(Phase.INITIALIZING, "FirstDeployment"),
+        {"Ready": READY, "RolloutHealthy": ("True", "Initializing"), "Reconciling": ("True", "Initializing")},
+        replace(BROKEN, workloads={"aaa": Workload(4, 1)}),
+    ),
+    "stable": Case(
+        state(Phase.STABLE),
+        {"Ready": READY, "RolloutHealthy": ("True", "Stable")},
+        says={"Ready": "Version 1 serves; 4 of 4 pods are ready."},
+    ),
+    "stable_without_a_ready_pod": Case(
+        state(Phase.STABLE), {"Ready": NOT_YET, "RolloutHealthy": ("True", "Stable")}, COMING
+    ),
+    "stable_that_broke": Case(
+        state(Phase.STABLE), {"Ready": ("False", "DigestMismatch"), "RolloutHealthy": ("True", "Stable")}, BROKEN
+    ),
+    **{
+        f"while_{phase.value}": Case(
+            state(phase),
+            {"Ready": READY, "RolloutHealthy": ("True", phase.value), "Reconciling": ("True", phase.value)},
+        )
+        for phase in (Phase.CANARY_STARTING, Phase.PROGRESSING, Phase.PROMOTING)
+    },
+    "rolling_back": Case(
+        state(Phase.ROLLING_BACK, "HighLatency"),
+        {"Ready": READY, "RolloutHealthy": ("False", "HighLatency"), "Reconciling": ("True", "RollingBack")},
+    ),
+    "rolled_back": Case(
+        state(Phase.ROLLED_BACK, "HighLatency", "Version 2 was rolled back."),
+        {"Ready": READY, "RolloutHealthy": ("False", "HighLatency"), "Stalled": ("True", "RolledBack")},
+        says={"RolloutHealthy": "Version 2 was rolled back.", "Stalled": "Version 2 was rolled back."},
+    ),
+    "paused_waits_for_a_person_and_is_not_reconciling": Case(
+        state(Phase.PAUSED, "ManualPromotion"), {"Ready": READY, "RolloutHealthy": ("False", "ManualPromotion")}
+    ),
+    "write_refused": Case(
+        state(Phase.PROGRESSING),
+        {"Ready": READY, "RolloutHealthy": ("True", "Progressing"), "Stalled": ("True", "WriteRefused")},
+        problem="Service fraud is there already and belongs to somebody else; rename the InferenceService",
+        says={"Stalled": "rename the InferenceService"},
+    ),
+    # The metrics.
+    "metrics_not_needed_yet": Case(
+        state(Phase.STABLE),
+        {"MetricsAvailable": ("Unknown", "NotNeededYet"), "Ready": READY, "RolloutHealthy": ("True", "Stable")},
+    ),
+    "metrics_there": Case(
+        state(Phase.PAUSED, "Environment"),
+        {
+            "MetricsAvailable": ("True", "QuerySucceeded"),
+            "Ready": READY,
+            "RolloutHealthy": ("False", "Environment"),
+        },
+        look=SAMPLE,
+    ),
+    "metrics_away": Case(
+        state(Phase.PAUSED, "Environment"),
+        {"MetricsAvailable": ("False", "QueryFailed"), "Ready": READY, "RolloutHealthy": ("False", "Environment")},
+        look=UNAVAILABLE,
+        says={"MetricsAvailable": "connection refused. The rollout holds its weight until the metrics are back."},
+    ),
+    # The policy.
+    "policy_edited_mid_canary": Case(
+        state(Phase.PAUSED, "ManualPromotion", policy=Canary()),
+        {"Ready": READY, "RolloutHealthy": ("False", "ManualPromotion")},
+        policy=Canary(deadline="2h"),
+        says={"RolloutHealthy": "As told. This rollout keeps the canary policy it began with; the edited one applies"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+def test_conditions(case: Case) -> None:
+    told = {one.type: one for one in assess(case.state, case.observed, case.look, case.problem, case.policy)}
+    if "MetricsAvailable" not in case.expected:
+        told.pop("MetricsAvailable", None)
+    assert {name: (one.status, one.reason) for name, one in told.items()} == case.expected
+    for name, part in case.says.items():
+        assert part in told[name].message
+
+
+def test_an_unedited_policy_is_not_worth_a_word() -> None:
+    rolling = state(Phase.PROGRESSING, policy=Canary())
+    told = {one.type: one.message for one in assess(rolling, SERVING, None, None, Canary())}
+    assert told["RolloutHealthy"] == "As told."
+
+
+@pytest.mark.parametrize(
+    ("serves", "message"),
+    [
+        (
+            True,
+            "spec.model.uri: wrong. The version deployed before keeps serving. Correct the spec and apply it again.",
+        ),
+        (False, "spec.model.uri: wrong. Correct the spec and apply it again."),
+    ],
+)
+def test_invalid_spec(serves: bool, message: str) -> None:
+    assert invalid_spec("spec.model.uri: wrong.", serves) == (
+        Assertion("Ready", "False", "InvalidSpec", message),
+        Assertion("Stalled", "True", "InvalidSpec", message),
+    )
+
+
+def condition(name: str, status: conditions.ConditionStatus, reason: str = "Before", message: str = "m") -> Condition:
+    return Condition(
+        type=name, status=status, reason=reason, message=message, last_transition_time=NOW, observed_generation=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "since"),
+    [
+        pytest.param((), "True", LATER, id="new"),
+        pytest.param((condition("Ready", "False"),), "True", LATER, id="flipped"),
+        pytest.param((condition("Ready", "True"),), "True", NOW, id="same status, other reason"),
+        pytest.param((condition("Ready", "Unknown"),), "False", LATER, id="from unknown"),
+        pytest.param((condition("Other", "True"),), "True", LATER, id="another type"),
+    ],
+)
+def test_the_transition_time_moves_on_flips_only(
+    before: tuple[Condition, ...], status: conditions.ConditionStatus, since: datetime
+) -> None:
+    (ready,) = with_times([Assertion("Ready", status, "Now", "n")], before, 2, LATER)
+    assert (ready.status, ready.reason, ready.message, ready.observed_generation) == (status, "Now", "n", 2)
+    assert ready.last_transition_time == (since if since == NOW else LATER.replace(microsecond=0))
+
+
+def test_conditions_are_sorted_by_type() -> None:
+    told = [Assertion(name, "True", "R", "m") for name in ("Stalled", "Ready", "MetricsAvailable")]
+    assert [one.type for one in with_times(told, (), 1, NOW)] == ["MetricsAvailable", "Ready", "Stalled"]
+
+
+@pytest.mark.parametrize("name", ["MetricsAvailable", "RolloutHealthy"])
+def test_what_is_not_told_anew_stays(name: str) -> None:
+    before = (condition(name, "False"), condition("Ready", "True"))
+    after = with_times([Assertion("Ready", "True", "Serving", "m")], before, 2, LATER)
+    assert before[0] in after
+
+
+@pytest.mark.parametrize("name", ["Reconciling", "Stalled"])
+def test_what_no_longer_holds_goes(name: str) -> None:
+    after = with_times([Assertion("Ready", "True", "Serving", "m")], (condition(name, "True"),), 2, LATER)
+    assert [one.type for one in after] == ["Ready"]
+
+
+def test_a_message_of_any_length_fits() -> None:
+    (ready,) = with_times([Assertion("Ready", "False", "InvalidSpec", "x" * 10_000)], (), 1, NOW)
+    assert len(ready.message) == 4096
