@@ -29,7 +29,7 @@ class InferenceServiceHandle:
         self.name = name
         api_client = kubernetes_config.new_client_from_config(str(cluster.kubeconfig))
         self._objects = client.CustomObjectsApi(api_client)
-        self._events = client.EventsV1Api(api_client)
+        self._core = client.CoreV1Api(api_client)
 
     def apply(self, manifest: Mapping[str, Any] | str) -> None:
         """`kubectl apply` the manifest; raises ClusterError with kubectl's words when it is refused."""
@@ -70,13 +70,9 @@ class InferenceServiceHandle:
 
     def events(self) -> list[tuple[str, str]]:
         """Reason and text of its events, oldest first."""
-        listed = self._events.list_namespaced_event(self.namespace).items
-        own = [event for event in listed if event.regarding.kind == "InferenceService"]
-        return [
-            (event.reason, event.note)
-            for event in sorted(own, key=lambda event: event.event_time)
-            if event.regarding.name == self.name
-        ]
+        selector = f"involvedObject.kind=InferenceService,involvedObject.name={self.name}"
+        listed = self._core.list_namespaced_event(self.namespace, field_selector=selector).items
+        return [(event.reason, event.message) for event in sorted(listed, key=lambda event: event.event_time)]
 
     def wait_until(
         self, holds: Callable[[InferenceServiceStatus], bool], what: str, seconds: float
