@@ -1,6 +1,7 @@
 """Steady traffic to a service, from a pod in the cluster, and what became of each request."""
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -111,7 +112,7 @@ class Traffic:
     def _read(self) -> None:
         program = str(self._cluster.provider.tools / "kubectl")
         command = [program, "logs", "-f", "-n", self._namespace, self._name]
-        environment = {**self._cluster.environment}
+        environment = {**os.environ, **self._cluster.environment}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
