@@ -35,7 +35,7 @@ def _as_json(value: object) -> object:
 
 @cache
 def _environment(directory: Path) -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(directory),
         undefined=StrictUndefined,
         finalize=_as_json,
@@ -43,6 +43,9 @@ def _environment(directory: Path) -> Environment:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - what is made is YAML; `finalize` encodes every value
     )
+    # Jinja's own functions would stand in for values that were not given: one is called `namespace`.
+    environment.globals.clear()
+    return environment
 
 
 def render(template: str, **values: object) -> dict[str, Any]:

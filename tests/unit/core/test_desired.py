@@ -1,0 +1,367 @@
+"""The children of a service, in the states that its rollout goes through.
+
+The golden files hold all manifests of a state, to be reviewed like code. To write them anew after a change of a
+template: SERINUS_REWRITE_GOLDEN=1 pytest tests/unit/core/test_desired.py
+"""
+
+import copy
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serinus.api.status import Phase, Rollout, Stage
+from serinus.api.v1beta1 import InferenceServiceSpec
+from serinus.config import ServerSettings
+from serinus.core.desired import (
+    REVISION_HISTORY_LIMIT,
+    Desired,
+    Identity,
+    desired,
+    has_autoscaler,
+    pod_template,
+    stable_replicas,
+    traffic_to,
+    wanted_canary_replicas,
+)
+from serinus.core.names import REVISION_LABEL, workload_name
+from serinus.core.observe import Observed, Workload
+from serinus.core.revision import Revision, revision_of
+from serinus.core.state import State
+from serinus.ports import Manifest
+
+GOLDEN = Path(__file__).with_name("golden")
+REWRITE = "SERINUS_REWRITE_GOLDEN" in os.environ
+
+FRAUD = Identity("risk", "fraud", "11111111-0000-0000-0000-000000000000")
+SERVER = ServerSettings(image="registry.example/serinus-server:1.0")
+
+
+def spec_of(version: str, **more: Any) -> InferenceServiceSpec:  # noqa: ANN401 - parts of a spec
+    model = {"uri": f"s3://models/fraud/{version}/model.onnx", "version": version} | more.pop("model", {})
+    return InferenceServiceSpec.model_validate({"model": model} | more)
+
+
+V1, V2 = spec_of("1"), spec_of("2")
+OLD, NEW = revision_of(V1), revision_of(V2)
+
+
+def pinned(spec: InferenceServiceSpec) -> Manifest:
+    return pod_template(FRAUD, spec, revision_of(spec), SERVER)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A state of the service; what is observed of it by default is version 1, serving with two pods."""
+
+    phase: Phase = Phase.STABLE
+    stage: Stage | None = None
+    spec: InferenceServiceSpec = V1
+    stable: Revision = OLD
+    canary: Revision | None = None
+    baseline: int = 0
+    observed: Observed = field(default_factory=Observed)
+    server: ServerSettings = SERVER
+
+    def state(self) -> State:
+        rollout = Rollout(phase=self.phase, stage=self.stage, baseline_replicas=self.baseline)
+        return State(self.stable, self.canary, rollout)
+
+    def desired(self) -> Desired:
+        return desired(FRAUD, self.spec, revision_of(self.spec), self.state(), self.observed, self.server)
+
+
+ONE_SERVES = Observed(
+    workloads={OLD.name: Workload(2, 2)}, pinned={OLD.name: pinned(V1)}, history={OLD.name: 1}, traffic_to=OLD.name
+)
+TWO_SERVE = replace(
+    ONE_SERVES,
+    workloads={OLD.name: Workload(4, 4), NEW.name: Workload(1, 1)},
+    pinned={OLD.name: pinned(V1), NEW.name: pinned(V2)},
+    history={OLD.name: 1, NEW.name: 2},
+    traffic_to=None,
+)
+GUARDED = spec_of(
+    "1",
+    model={
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "credentials": {"secretName": "s3"},
+    },
+    resources={"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}},
+)
+SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 10, "targets": {"cpuUtilizationPercent": 60}}}
+
+CASES = {
+    "plain": Case(Phase.INITIALIZING),
+    "with_autoscaler": Case(spec=spec_of("1", **SCALED), observed=ONE_SERVES),
+    "with_credentials_digest_and_pull_secrets": Case(
+        Phase.INITIALIZING,
+        spec=GUARDED,
+        stable=revision_of(GUARDED),
+        server=ServerSettings(image="r.example/s:1", image_pull_policy="Always", image_pull_secrets=("r1", "r2")),
+    ),
+    "mid_canary": Case(
+        Phase.PROGRESSING, Stage.ANALYZING, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE
+    ),
+    "promoting": Case(Phase.PROMOTING, Stage.BAKE, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
+    "rolling_back": Case(Phase.ROLLING_BACK, None, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
+    "rolled_back": Case(Phase.ROLLED_BACK, spec=V2, observed=TWO_SERVE),
+}
+
+
+def children(wanted: Desired, kind: str) -> list[Manifest]:
+    return [manifest for manifest in wanted.manifests if manifest["kind"] == kind]
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes the same object twice rather than as an alias."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the name is PyYAML's
+        return True
+
+
+def written(wanted: Desired) -> str:
+    templates = {one["metadata"]["name"]: one["spec"]["template"] for one in children(wanted, "Deployment")}
+    documents = copy.deepcopy(list(wanted.manifests))
+    for document in documents:
+        if (
+            document["kind"] == "ControllerRevision"
+            and document["data"]["template"] == templates[document["metadata"]["name"]]
+        ):
+            document["data"]["template"] = "that of the Deployment"
+    documents += [{"replicas": dict(wanted.replicas), "keptRevisions": sorted(wanted.kept_revisions)}]
+    return yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_render_golden(name: str) -> None:
+    path = GOLDEN / f"{name}.yaml"
+    text = written(CASES[name].desired())
+    if REWRITE:
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} is not what is rendered; the module says how to write it anew"
+
+
+def test_every_golden_file_is_tested() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == set(CASES)
+
+
+# What holds of all children, whatever the state.
+
+all_states = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+@all_states
+def test_children_are_rendered_the_same_twice(case: Case) -> None:
+    before = copy.deepcopy(case)
+    assert case.desired() == case.desired()
+    assert case == before
+
+
+@all_states
+def test_children_belong_to_the_service_and_go_with_it(case: Case) -> None:
+    for manifest in case.desired().manifests:
+        metadata = manifest["metadata"]
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
+            "InferenceService",
+            "fraud",
+            FRAUD.uid,
+            True,
+        )
+        assert metadata["namespace"] == "risk"
+        assert metadata["labels"]["serinus.dev/inferenceservice"] == "fraud"
+        assert len(metadata["name"]) <= 63
+        assert metadata.keys() == {"name", "namespace", "labels", "ownerReferences"}
+
+
+@all_states
+def test_replicas_are_not_in_a_deployment(case: Case) -> None:
+    for deployment in children(case.desired(), "Deployment"):
+        assert "replicas" not in deployment["spec"]
+
+
+@all_states
+def test_every_selector_of_a_deployment_carries_the_revision(case: Case) -> None:
+    for deployment in children(case.desired(), "Deployment"):
+        revision = deployment["metadata"]["labels"][REVISION_LABEL]
+        selector = deployment["spec"]["selector"]["matchLabels"]
+        assert selector[REVISION_LABEL] == revision
+        assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+        spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert all(one["labelSelector"]["matchLabels"] == selector for one in spread)
+
+
+@all_states
+def test_pods_keep_to_pod_security_restricted(case: Case) -> None:
+    for deployment in children(case.desired(), "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        for container in pod["initContainers"] + pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+        assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"])
+
+
+@all_states
+def test_pods_are_given_time_to_end(case: Case) -> None:
+    for deployment in children(case.desired(), "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        asleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pod["terminationGracePeriodSeconds"] > asleep + 30
+
+
+@all_states
+def test_the_secret_is_named_and_never_read_by_the_server(case: Case) -> None:
+    for deployment in children(case.desired(), "Deployment"):
+        (server,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert "envFrom" not in server
+
+
+# Versions, replicas and requests.
+
+
+def test_operator_upgrade_keeps_pods() -> None:
+    upgraded = ServerSettings(image="registry.example/serinus-server:2.0")
+    for name, case in CASES.items():
+        if case.observed.pinned:
+            assert replace(case, server=upgraded).desired() == case.desired(), name
+
+
+def test_a_revision_is_deployed_from_what_is_pinned_after_the_spec_has_moved_on() -> None:
+    wanted = CASES["rolled_back"].desired()
+    (deployment,) = children(wanted, "Deployment")
+    assert deployment["metadata"]["name"] == workload_name("fraud", OLD.name)
+    assert deployment["spec"]["template"] == pinned(V1)
+
+
+def test_a_deleted_controller_revision_is_made_anew_from_the_deployment() -> None:
+    running = pinned(V1) | {"defaulted": True}
+    lost = replace(TWO_SERVE, pinned={NEW.name: pinned(V2)}, running={OLD.name: running})
+    wanted = replace(CASES["rolled_back"], observed=lost).desired()
+    (history,) = children(wanted, "ControllerRevision")
+    assert history["data"]["template"] == running
+
+
+def test_a_revision_of_which_nothing_is_known_is_not_made_up() -> None:
+    wanted = replace(CASES["rolled_back"], observed=Observed()).desired()
+    assert children(wanted, "Deployment") == []
+    assert [manifest["kind"] for manifest in wanted.manifests] == ["Service", "PodDisruptionBudget"]
+
+
+def test_revisions_are_numbered_in_the_order_they_came() -> None:
+    new = replace(TWO_SERVE, pinned={OLD.name: pinned(V1)}, history={"aaa": 1, "bbb": 6, OLD.name: 4})
+    wanted = replace(CASES["mid_canary"], observed=new).desired()
+    numbers = {
+        one["metadata"]["labels"][REVISION_LABEL]: one["revision"] for one in children(wanted, "ControllerRevision")
+    }
+    assert numbers == {OLD.name: 4, NEW.name: 7}
+
+
+def test_the_newest_revisions_are_kept_and_those_in_use() -> None:
+    history = {OLD.name: 1} | {f"{number:x}": number for number in range(2, 30)}
+    wanted = replace(CASES["rolled_back"], observed=replace(TWO_SERVE, history=history)).desired()
+    assert wanted.kept_revisions == {OLD.name} | {f"{number:x}" for number in range(30 - REVISION_HISTORY_LIMIT, 30)}
+
+
+@pytest.mark.parametrize(
+    ("phase", "stage", "target"),
+    [
+        (Phase.CANARY_STARTING, Stage.SCALING, "stable"),
+        (Phase.PROGRESSING, Stage.SCALING, "both"),
+        (Phase.PROGRESSING, Stage.ANALYZING, "both"),
+        (Phase.PAUSED, None, "both"),
+        (Phase.PROMOTING, Stage.SCALE_UP, "both"),
+        (Phase.PROMOTING, Stage.SHIFT_TRAFFIC, "canary"),
+        (Phase.PROMOTING, Stage.BAKE, "canary"),
+        (Phase.ROLLING_BACK, None, "stable"),
+    ],
+)
+def test_where_the_requests_go(phase: Phase, stage: Stage | None, target: str) -> None:
+    case = Case(phase, stage, V2, canary=NEW, baseline=4, observed=TWO_SERVE)
+    assert traffic_to(case.state()) == {"stable": OLD.name, "canary": NEW.name, "both": None}[target]
+    (service,) = children(case.desired(), "Service")
+    expected = {} if target == "both" else {REVISION_LABEL: traffic_to(case.state())}
+    assert service["spec"]["selector"] == {"serinus.dev/inferenceservice": "fraud"} | expected
+
+
+def test_without_a_canary_all_requests_go_to_stable() -> None:
+    assert {traffic_to(Case(phase).state()) for phase in Phase} == {OLD.name}
+
+
+@pytest.mark.parametrize(
+    ("autoscaling", "autoscaled"),
+    [
+        ({"minReplicas": 2}, False),
+        ({"minReplicas": 2, "maxReplicas": 2}, False),
+        ({"minReplicas": 2, "maxReplicas": 3}, True),
+    ],
+)
+def test_an_autoscaler_where_there_is_something_to_scale(autoscaling: dict[str, Any], autoscaled: bool) -> None:
+    case = Case(spec=spec_of("1", autoscaling=autoscaling), observed=ONE_SERVES)
+    assert has_autoscaler(case.spec) is autoscaled
+    assert bool(children(case.desired(), "HorizontalPodAutoscaler")) is autoscaled
+
+
+@dataclass(frozen=True)
+class Pods:
+    """How many pods are wanted: `minimum` and `most` of the spec, `before` the rollout, `stable` and `canary` now."""
+
+    phase: Phase
+    minimum: int
+    most: int | None
+    before: int
+    stable: int
+    canary: int
+    wanted: tuple[int, int]
+    weight: int = 20
+
+
+PODS = {
+    "fixed": Pods(Phase.PROGRESSING, 4, None, 4, 4, 0, wanted=(4, 1)),
+    "fixed_and_grown_mid_canary": Pods(Phase.PROGRESSING, 8, None, 4, 4, 1, wanted=(8, 2)),
+    "fixed_and_shrunk_mid_canary": Pods(Phase.PROGRESSING, 2, None, 4, 4, 1, wanted=(4, 1)),
+    "autoscaled_up": Pods(Phase.PROGRESSING, 2, 20, 4, 12, 1, wanted=(12, 3)),
+    "autoscaled_down_to_where_it_began": Pods(Phase.PROGRESSING, 2, 20, 8, 5, 2, wanted=(8, 2)),
+    "canary_never_shrinks_within_a_rollout": Pods(Phase.PROGRESSING, 2, 20, 4, 4, 3, wanted=(4, 3)),
+    "canary_of_half": Pods(Phase.PROGRESSING, 4, None, 4, 4, 1, wanted=(4, 4), weight=50),
+    "promoting": Pods(Phase.PROMOTING, 2, 20, 4, 12, 1, wanted=(12, 12)),
+}
+
+
+@pytest.mark.parametrize("pods", PODS.values(), ids=PODS.keys())
+def test_how_many_pods(pods: Pods) -> None:
+    spec = spec_of(
+        "2",
+        autoscaling={"minReplicas": pods.minimum, "maxReplicas": pods.most},
+        canary={"steps": [{"weightPercent": pods.weight, "duration": "1m"}]},
+    )
+    workloads = {OLD.name: Workload(pods.stable, 0), NEW.name: Workload(pods.canary, 0)}
+    observed = replace(TWO_SERVE, workloads=workloads)
+    case = Case(pods.phase, Stage.SCALE_UP, spec, canary=NEW, baseline=pods.before, observed=observed)
+    wanted = (stable_replicas(spec, case.state(), observed), wanted_canary_replicas(spec, case.state(), observed))
+    assert wanted == pods.wanted
+    assert tuple(case.desired().replicas.values()) == pods.wanted
+
+
+def test_a_canary_that_is_taken_out_is_not_scaled() -> None:
+    assert CASES["rolling_back"].desired().replicas.keys() == {workload_name("fraud", OLD.name)}
+
+
+def test_the_autoscaler_keeps_stable_at_what_it_was_before_the_rollout() -> None:
+    (autoscaler,) = children(CASES["mid_canary"].desired(), "HorizontalPodAutoscaler")
+    assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (4, 10)
+    crowded = replace(CASES["mid_canary"], baseline=12)
+    (autoscaler,) = children(crowded.desired(), "HorizontalPodAutoscaler")
+    assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (12, 12)
+    assert autoscaler["spec"]["scaleTargetRef"]["name"] == workload_name("fraud", OLD.name)
