@@ -40,9 +40,9 @@ class ScrapedPod:
         """When the pod was last scraped, as far as known."""
         return max(max(samples) for samples in self.series.values())
 
-    def last_sample(self, key: SeriesKey) -> float:
-        """When the series was last scraped; minus infinity if never."""
-        return max(self.series.get(key, ()), default=-math.inf)
+    def has_sample(self, key: SeriesKey, since: float, until: float) -> bool:
+        """Whether the series was scraped in (since, until]."""
+        return any(since < time <= until for time in self.series.get(key, ()))
 
     def increase(self, key: SeriesKey, since: float, until: float) -> float:
         """How far the counter rose over the samples in (since, until], restarts from 0 included.

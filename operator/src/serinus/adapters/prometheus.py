@@ -82,7 +82,7 @@ class PrometheusMetrics:
         if window is None:
             return None
         pods = self._scraped_pods(query, window)
-        self._require_all_scraped(query, pods)
+        self._require_all_scraped(query, window, pods)
         self._require_all_series(query, pods)
         latencies = self._latencies(query, window)
         by_revision = {
@@ -126,16 +126,20 @@ class PrometheusMetrics:
             raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
         return {revision: value for revision, value in values.items() if math.isfinite(value)}
 
-    def _require_all_scraped(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> None:
-        """Raise MetricsUnavailableError unless there are fresh samples of as many pods as are ready."""
-        oldest = (query.now - MISSING_AFTER_SCRAPES * self._scrape_interval).timestamp()
+    def _require_all_scraped(self, query: MetricsQuery, window: _Window, pods: Sequence[ScrapedPod]) -> None:
+        """Raise MetricsUnavailableError unless as many pods as are ready have a sample just before the window's end.
+
+        A later one does not do: the next window is measured from there, and does not look back further.
+        """
+        until = window.until.timestamp()
+        lately = MISSING_AFTER_SCRAPES * self._scrape_interval
         for revision, ready in query.ready_pods.items():
             own = [pod for pod in pods if pod.labels.get("revision") == revision]
-            fresh = [pod for pod in own if pod.last_sample(_BUILD_INFO) > oldest]
-            if len(fresh) < ready:
+            scraped = [pod for pod in own if pod.has_sample(_BUILD_INFO, until - lately.total_seconds(), until)]
+            if len(scraped) < ready:
                 raise MetricsUnavailableError(
-                    f"{self._name} has scraped {len(fresh)} of the {ready} ready pods of revision {revision} in the "
-                    f"last {format_duration(MISSING_AFTER_SCRAPES * self._scrape_interval)}. "
+                    f"{self._name} has scraped {len(scraped)} of the {ready} ready pods of revision {revision} in the "
+                    f"{format_duration(lately)} before {window.until:%H:%M:%S} UTC. "
                     + (self._why_missing(query, pods) if pods else self._why_nothing(query))
                 )
 

@@ -57,7 +57,16 @@ def test_rise_of_a_counter_that(case: Case) -> None:
 def test_a_counter_that_a_pod_does_not_have_did_not_rise() -> None:
     pod = ScrapedPod({"pod": "a"}, {SUCCESSES: {10: 0, 30: 5}})
     assert pod.increase(ERRORS, 0, 50) == 0
-    assert pod.last_sample(ERRORS) < pod.last_sample(SUCCESSES) == pod.last_scrape
+    assert not pod.has_sample(ERRORS, 0, 50)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "is_there"), [(0, 10, True), (10, 29, False), (10, 30, True), (30, 50, False)]
+)
+def test_a_sample_is_in_a_window_that_ends_with_it_and_not_in_one_that_begins_with_it(
+    since: float, until: float, is_there: bool
+) -> None:
+    assert ScrapedPod({"pod": "a"}, {SUCCESSES: {10: 0, 30: 5}}).has_sample(SUCCESSES, since, until) is is_there
 
 
 @dataclass(frozen=True)
