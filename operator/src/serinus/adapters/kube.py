@@ -1,7 +1,7 @@
-"""Writes to the Kubernetes API through the official client."""
+"""Writes to the Kubernetes API through the official client, and the few reads that no watch gives."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.core.names import FIELD_MANAGER
 from serinus.ports import ApiConflictError, ApiRefusedError, Manifest
 
-_TIMEOUT_SECONDS: Final = 30
+_TIMEOUT_SECONDS: Final = 30.0
 
 _PLURALS: Final[Mapping[str, str]] = {
     "ControllerRevision": "controllerrevisions",
@@ -21,6 +21,7 @@ _PLURALS: Final[Mapping[str, str]] = {
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Service": "services",
     "InferenceService": PLURAL,
+    "Lease": "leases",
 }
 
 _REFUSALS: Final = frozenset(
@@ -37,11 +38,21 @@ class ApiUnavailableError(Exception):
     """The API server did not do what was asked, for a reason that may pass."""
 
 
+class NotLeadingError(Exception):
+    """Another replica of the operator leads, or may: nothing was sent."""
+
+
+def _always() -> bool:
+    return True
+
+
 class KubernetesApi:
     """`ports.Kube` on the official client. Safe to use from several threads."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, may_write: Callable[[], bool] = _always) -> None:
+        """`may_write` is asked right before each write is sent; where it says no, NotLeadingError is raised."""
         self._client = api_client
+        self._may_write = may_write
 
     def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
         """See `ports.Kube.apply`."""
@@ -64,7 +75,7 @@ class KubernetesApi:
         }
         try:
             self._request("DELETE", object_path(manifest), options, [], "application/json")
-        except _NotFoundError:
+        except NotFoundError:
             return
 
     def write_status(self, manifest: Manifest, status: Manifest) -> Manifest:
@@ -80,13 +91,29 @@ class KubernetesApi:
         path = f"{object_path(body)}/status"
         return self._request("PUT", path, body, [("fieldManager", FIELD_MANAGER)], "application/json")
 
-    def create(self, manifest: Manifest) -> Manifest:
+    def create(self, manifest: Manifest, timeout_seconds: float = _TIMEOUT_SECONDS) -> Manifest:
         """Create an object that may be there only once, such as an event."""
         path = object_path(manifest).rpartition("/")[0]
-        return self._request("POST", path, manifest, [("fieldManager", FIELD_MANAGER)], "application/json")
+        query = [("fieldManager", FIELD_MANAGER)]
+        return self._request("POST", path, manifest, query, "application/json", timeout_seconds)
+
+    def get(self, manifest: Manifest, timeout_seconds: float = _TIMEOUT_SECONDS) -> Manifest:
+        """The object with the kind, namespace and name of `manifest`. Raises NotFoundError."""
+        return self._request("GET", object_path(manifest), None, [], "application/json", timeout_seconds)
+
+    def replace(self, manifest: Manifest, timeout_seconds: float = _TIMEOUT_SECONDS) -> Manifest:
+        """Replace the object, if it is still at the resourceVersion of `manifest`."""
+        query = [("fieldManager", FIELD_MANAGER)]
+        return self._request("PUT", object_path(manifest), manifest, query, "application/json", timeout_seconds)
 
     def _request(
-        self, method: str, path: str, body: Manifest, query: list[tuple[str, str]], content_type: str
+        self,
+        method: str,
+        path: str,
+        body: Manifest | None,
+        query: list[tuple[str, str]],
+        content_type: str,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> Manifest:
         call = self._client.param_serialize(
             method=method,
@@ -97,14 +124,16 @@ class KubernetesApi:
         )
         verb, url, headers, _, _ = call
         text: Any = json.dumps(body) if content_type.endswith("yaml") else body
-        response = self._client.call_api(verb, url, headers, text, None, _request_timeout=_TIMEOUT_SECONDS)
+        if method != "GET" and not self._may_write():
+            raise NotLeadingError(f"{method} {path} was not sent: another replica leads")
+        response = self._client.call_api(verb, url, headers, text, None, _request_timeout=timeout_seconds)
         answer: Manifest = json.loads(response.read() or b"{}")
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise _error(response.status, f"{method} {path}: {answer.get('message', response.reason)}")
         return answer
 
 
-class _NotFoundError(ApiUnavailableError):
+class NotFoundError(ApiUnavailableError):
     """The object is not there (any more)."""
 
 
@@ -120,7 +149,7 @@ def _error(status: int, message: str) -> Exception:
     if status == HTTPStatus.CONFLICT:
         return ApiConflictError(message)
     if status == HTTPStatus.NOT_FOUND:
-        return _NotFoundError(message)
+        return NotFoundError(message)
     if status in _REFUSALS:
         return ApiRefusedError(message)
     return ApiUnavailableError(f"status {status}: {message}")
