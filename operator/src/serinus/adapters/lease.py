@@ -55,7 +55,7 @@ class LeaderElection:
         led = False
         while not self._stop.is_set():
             try:
-                self._stand()
+                self.stand()
             except ApiConflictError:
                 logger.debug("another candidate was faster")
             except Exception as error:
@@ -66,7 +66,8 @@ class LeaderElection:
                 on_change(led)
             self._stop.wait(RETRY_SECONDS)
 
-    def _stand(self) -> None:
+    def stand(self) -> None:
+        """Look at the Lease once, and take or renew it where that is due."""
         sent = self._monotonic()
         lease = self._read()
         if lease is None:
