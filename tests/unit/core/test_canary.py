@@ -527,6 +527,33 @@ STORIES = {
         serves="1",
         path=["CanaryStarting", "Progressing", "Promoting", "RollingBack", "RolledBack"],
     ),
+    "promotion_that_leaves_nobody_ready_goes_back": Story(
+        [
+            asks_for("2"),
+            until(Phase.PROMOTING),
+            now_is(Phase.PROMOTING, stage=Stage.BAKE),
+            keeps_unready("2", 4),
+            now_is(Phase.ROLLED_BACK),
+        ],
+        Phase.ROLLED_BACK,
+        "NotReady",
+        serves="1",
+    ),
+    "promotion_waits_for_a_pod_that_is_not_ready": Story(
+        [
+            asks_for("2"),
+            until(Phase.PROMOTING),
+            now_is(Phase.PROMOTING, stage=Stage.BAKE),
+            keeps_unready("2", 1),
+            wait("5m"),
+            now_is(Phase.PROMOTING, stage=Stage.BAKE),
+            keeps_unready("2", 0),
+            now_is(Phase.STABLE),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+    ),
     # No metrics.
     "metrics_missing_hold_the_weight": Story(
         [asks_for("2"), wait("1m"), metrics(work=False), wait("9m")],

@@ -435,10 +435,12 @@ def _promote(situation: Situation, canary: Revision) -> Decision:
     """Scale up, give it all requests, watch it bear them, then let go of the old revision."""
     state, observed = situation.state, situation.observed
     rollout = state.rollout
+    ready = observed.ready(canary.name)
+    all_are_ready = ready >= wanted_canary_replicas(situation.spec, state, observed)
     if rollout.stage is Stage.SCALE_UP:
-        if observed.ready(canary.name) < wanted_canary_replicas(situation.spec, state, observed):
-            return Decision(state)
-        return Decision(_at_stage(situation, state, Stage.SHIFT_TRAFFIC))
+        return Decision(_at_stage(situation, state, Stage.SHIFT_TRAFFIC) if all_are_ready else state)
+    if ready == 0 and observed.ready(state.stable.name):
+        return _roll_back(situation, canary, "NotReady", "It was to get all requests, and none of its pods is ready.")
     if rollout.stage is Stage.SHIFT_TRAFFIC:
         if observed.traffic_to != canary.name:
             return Decision(state)
@@ -448,7 +450,7 @@ def _promote(situation: Situation, canary: Revision) -> Decision:
     judged = rollout.reason != "PromotedByCommand"
     if judged and analysis is not None and analysis.verdict is Verdict.FAIL:
         return _roll_back_on_evidence(situation, canary, analysis)
-    if situation.elapsed() < parse_duration(situation.policy.analysis.interval):
+    if situation.elapsed() < parse_duration(situation.policy.analysis.interval) or not all_are_ready:
         return Decision(situation.state)
     return _finish_promotion(situation, canary)
 
