@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from serinus.adapters.kube import KubernetesApi, NotLeadingError
+from serinus.adapters.kube import KubernetesApi
 from serinus.adapters.lease import LeaderElection
 from serinus.core.election import LEAD_SECONDS, LEASE_SECONDS
+from serinus.ports import NotLeadingError
 from tests.cluster.control_plane import ControlPlane
 from tests.contract import api
 

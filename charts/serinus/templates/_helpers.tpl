@@ -61,6 +61,9 @@ prometheus:
   namespaceLabel: {{ .Values.prometheus.namespaceLabel | quote }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}
 workers: {{ .Values.workers }}
+lease:
+  namespace: {{ .Release.Namespace }}
+  name: {{ include "serinus.fullname" . }}
 {{- end -}}
 
 {{/* What the operator does, in each namespace that it looks after. */}}

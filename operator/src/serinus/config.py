@@ -30,6 +30,13 @@ class PrometheusSettings(SpecModel):
     namespace_label: str = Field(default="namespace", pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")
 
 
+class LeaseSettings(SpecModel):
+    """The Lease by which the operator's replicas agree on who works."""
+
+    namespace: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+
+
 class Settings(SpecModel):
     """Everything that the operator is told at its start."""
 
@@ -38,6 +45,8 @@ class Settings(SpecModel):
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces to look after; none: all of the cluster."""
     workers: int = Field(default=4, ge=1, le=64)
+    lease: LeaseSettings | None = None
+    """None: this operator is the only one, and works at once."""
 
 
 def load(path: Path) -> Settings:

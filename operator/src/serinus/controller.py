@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from serinus import telemetry
 from serinus.core.observe import Children
-from serinus.ports import ApiConflictError, Manifest
+from serinus.ports import ApiConflictError, Manifest, NotLeadingError
 from serinus.queue import WorkQueue
 from serinus.reconciler import Reconciler, Result
 
@@ -33,6 +33,7 @@ class Controller:
         self._written: dict[Key, Manifest] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
+        self._leading = asyncio.Event()
 
     def start(self, indices: Mapping[str, Any]) -> None:
         """Begin to work, on what the indices hold."""
@@ -45,6 +46,14 @@ class Controller:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._executor.shutdown)
+
+    def lead(self, leads: bool) -> None:
+        """Begin to visit, or cease to. Keys are collected all the while, so that a new leader knows what to do."""
+        telemetry.LEADING.set(leads)
+        if leads:
+            self._leading.set()
+        else:
+            self._leading.clear()
 
     def enqueue(self, key: Key) -> None:
         """Have the InferenceService visited."""
@@ -60,6 +69,7 @@ class Controller:
             key = await self._queue.get()
             telemetry.QUEUE_DEPTH.set(len(self._queue))
             try:
+                await self._leading.wait()
                 await self._visit(key)
             finally:
                 self._queue.done(key)
@@ -78,6 +88,10 @@ class Controller:
         except ApiConflictError as error:
             logger.debug("%s/%s was seen out of date: %s", *key, error)
             telemetry.RECONCILES.labels("conflict").inc()
+            self._queue.retry(key)
+        except NotLeadingError as error:
+            logger.info("visit to %s/%s broke off: %s", *key, error)
+            telemetry.RECONCILES.labels("not_leading").inc()
             self._queue.retry(key)
         except Exception:
             logger.exception("visit to %s/%s failed; it is tried again", *key)

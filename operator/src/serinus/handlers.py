@@ -25,9 +25,9 @@ _CHILDREN: Final[tuple[tuple[str, tuple[str, str, str], Slim], ...]] = (
 
 
 def build_registry(
-    controller: Controller, serve: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
+    controller: Controller, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]
 ) -> kopf.OperatorRegistry:
-    """The handlers around `controller`; `serve` and `close` open and close the HTTP endpoints."""
+    """The handlers around `controller`; `begin` is called once it is started, and `end` once it is stopped."""
     registry = kopf.OperatorRegistry()
     _watch_services(registry, controller)
     for index, resource, slim in _CHILDREN:
@@ -41,12 +41,12 @@ def build_registry(
     async def start(settings: kopf.OperatorSettings, **kwargs: Any) -> None:  # noqa: ANN401 - kopf's signature
         _configure(settings)
         controller.start({index: kwargs[index] for index in ("services", *(child[0] for child in _CHILDREN))})
-        await serve()
+        await begin()
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:  # noqa: ANN401 - kopf's signature
         await controller.stop()
-        await close()
+        await end()
 
     return registry
 
@@ -57,6 +57,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 15
     settings.watching.chunk_size = 500
+    for _, resource, _ in _CHILDREN:
+        settings.watching.label_selectors[resource] = SERVICE_LABEL
 
 
 def _watch_services(registry: kopf.OperatorRegistry, controller: Controller) -> None:

@@ -71,6 +71,10 @@ class ApiRefusedError(Exception):
     """The API server refused a write for good: the same request will be refused again. The message says why."""
 
 
+class NotLeadingError(Exception):
+    """Another replica of the operator leads, or may: nothing was sent."""
+
+
 class Kube(Protocol):
     """Writes to the Kubernetes API. Each returns the object as it then is.
 

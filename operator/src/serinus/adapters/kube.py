@@ -9,7 +9,7 @@ from kubernetes import client
 
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.core.names import FIELD_MANAGER
-from serinus.ports import ApiConflictError, ApiRefusedError, Manifest
+from serinus.ports import ApiConflictError, ApiRefusedError, Manifest, NotLeadingError
 
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -36,10 +36,6 @@ _REFUSALS: Final = frozenset(
 
 class ApiUnavailableError(Exception):
     """The API server did not do what was asked, for a reason that may pass."""
-
-
-class NotLeadingError(Exception):
-    """Another replica of the operator leads, or may: nothing was sent."""
 
 
 def _always() -> bool:

@@ -29,7 +29,7 @@ class LeaderElection:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, on_change: Callable[[bool], None]) -> None:
+    def start(self, on_change: Callable[[bool], object]) -> None:
         """Stand for election; `on_change` is called, in the election's thread, with whether this candidate leads."""
         self._thread = threading.Thread(target=self._run, args=(on_change,), name="election", daemon=True)
         self._thread.start()
@@ -51,7 +51,7 @@ class LeaderElection:
         """Whether the election goes on."""
         return self._thread is not None and self._thread.is_alive()
 
-    def _run(self, on_change: Callable[[bool], None]) -> None:
+    def _run(self, on_change: Callable[[bool], object]) -> None:
         led = False
         while not self._stop.is_set():
             try:
