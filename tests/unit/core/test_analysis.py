@@ -82,6 +82,23 @@ CASES = {
         [(failing(0, 50), failing(0, 300)), (failing(50, 50), failing(0, 300)), (failing(0, 50), failing(0, 300))],
         Verdict.INCONCLUSIVE,
     ),
+    "a_single_bad_look_after_ordinary_ones_neither": Case(
+        [(failing(1, 200), failing(3, 600))] * 30 + [(failing(100, 200), failing(3, 600))], Verdict.INCONCLUSIVE
+    ),
+    "a_single_bad_look_is_outweighed_by_a_good_one_after_ordinary_ones": Case(
+        [(failing(1, 200), failing(3, 600))] * 30
+        + [(failing(100, 200), failing(3, 600)), (failing(1, 200), failing(3, 600))],
+        Verdict.PASS,
+    ),
+    "a_single_bad_look_long_ago_is_forgiven": Case(
+        [(failing(1, 200), failing(3, 600))] * 3
+        + [(failing(100, 200), failing(3, 600))]
+        + [(failing(1, 200), failing(3, 600))] * 20,
+        Verdict.PASS,
+    ),
+    "two_bad_looks_after_ordinary_ones": Case(
+        [(failing(1, 200), failing(3, 600))] * 30 + [(failing(100, 200), failing(3, 600))] * 3, Verdict.FAIL
+    ),
     "half_of_the_requests_fail": Case([(failing(25, 50), failing(0, 300))] * 2, Verdict.FAIL),
     "half_of_few_requests_fail": Case([(failing(5, 10), failing(0, 30))] * 2, Verdict.FAIL),
     "every_request_fails_and_none_is_timed": Case([(failing(40, 40), failing(0, 300))] * 2, Verdict.FAIL),
@@ -110,7 +127,7 @@ CASES = {
         policy("5%"),
     ),
     "goes_bad_while_stable_has_little_traffic": Case(
-        [(failing(0, 450), failing(0, 50))] * 40 + [(failing(45, 450), failing(0, 50))] * 2, Verdict.FAIL
+        [(failing(0, 450), failing(0, 50))] * 40 + [(failing(45, 450), failing(0, 50))] * 3, Verdict.FAIL
     ),
     # Both revisions bad: not the new version's doing.
     "both_arms_degrade": Case([(failing(20, 50), failing(80, 200))] * 2, Verdict.INCONCLUSIVE, environment_is_bad=True),
@@ -241,6 +258,13 @@ def test_state_is_json_without_floats_and_small() -> None:
             "errors <= 1%: 45 of 20425 requests of version 3 failed (0.2%, 1.0% allowed); stable: 0 of 1075 (0.0%); "
             "15 of 475 (3.2%) in the last look; "
             "stable may be over the limit too, 0 of 75 (0.0%) in the same looks cannot tell",
+        ),
+        (
+            [(failing(1, 200), failing(3, 600))] * 30 + [(failing(100, 200), failing(3, 600))],
+            policy("3%"),
+            "errors",
+            "errors <= 3%: 130 of 6200 requests of version 3 failed (2.1%, 3.0% allowed); stable: 93 of 18600 (0.5%); "
+            "100 of 200 (50.0%) in the last look",
         ),
         (
             [(failing(20, 50), failing(80, 200))] * 2,

@@ -71,6 +71,13 @@ class _Look:
         over_baseline = self.baseline.requests > 0 and self.canary.rate > self.check.tolerated * self.baseline.rate
         return self.canary.rate > self.check.limit or over_baseline
 
+    def is_damning(self, critical: float) -> bool:
+        """Whether the look would condemn the canary, if one look could."""
+        relative = evalue.log_mean(evalue.relative_log_factors(self.canary, self.baseline, self.check.tolerated))
+        absolute = evalue.log_mean(evalue.absolute_log_factors(self.canary, self.check.limit))
+        differs = self.canary.rate - self.baseline.rate >= MIN_DIFFERENCE
+        return absolute >= critical or (differs and relative >= critical)
+
 
 def _checks(policy: Analysis) -> list[_Check]:
     tolerated = float(policy.baseline.tolerance)
@@ -104,7 +111,7 @@ def tick(
     looks = [_Look(check, number, check.counts(canary), check.counts(baseline)) for check in _checks(policy)]
     before = {check.check: check for check in analysis.checks}
     critical = _critical_log_e(policy)
-    checks = tuple(_judge(look, _add(look, before.get(look.check.name)), critical, version) for look in looks)
+    checks = tuple(_judge(look, _add(look, before.get(look.check.name), critical), critical, version) for look in looks)
     after = analysis.model_copy(
         update={
             "checks": checks,
@@ -175,9 +182,15 @@ def _critical_log_e(policy: Analysis) -> float:
     return math.log(2 * len(_checks(policy)) / ALPHA)
 
 
-def _add(look: _Look, before: CheckStatus | None) -> CheckStatus:
-    """The check's evidence with the counts of a look added."""
+def _add(look: _Look, before: CheckStatus | None, critical: float) -> CheckStatus:
+    """The check's evidence with the counts of a look added.
+
+    However bad the look is, it raises no e-value by more than takes a first look to the critical value, with the half
+    of the mixture that begins there. So one bad look after many ordinary ones condemns nobody, and can be outweighed.
+    To take less than an e-value may have does not spoil its guarantee.
+    """
     check, number = look.check, look.number
+    most = critical + math.log(2)
     before = before or CheckStatus(check=check.name, threshold=check.threshold)
     relative = evalue.relative_log_factors(look.canary, look.baseline, check.tolerated)
     difference = evalue.difference_log_factors(look.canary, look.baseline, MIN_DIFFERENCE)
@@ -194,40 +207,75 @@ def _add(look: _Look, before: CheckStatus | None) -> CheckStatus:
             "late_canary": _sum(late[0], look.canary),
             "late_baseline": _sum(late[1], look.baseline),
             "bad_ticks": before.bad_ticks + look.is_bad(),
-            "relative_log_e": _grown(before.relative_log_e, relative, number),
-            "difference_log_e": _grown(before.difference_log_e, difference, number),
-            "absolute_log_e": _grown(before.absolute_log_e, absolute, number),
-            "baseline_absolute_log_e": _grown(before.baseline_absolute_log_e, baseline_absolute, number),
+            "relative_log_e": _grown(before.relative_log_e, relative, number, most),
+            "difference_log_e": _grown(before.difference_log_e, difference, number, most),
+            "absolute_log_e": _grown(before.absolute_log_e, absolute, number, most),
+            "baseline_absolute_log_e": _grown(before.baseline_absolute_log_e, baseline_absolute, number, most),
         }
     )
 
 
-def _judge(look: _Look, status: CheckStatus, critical: float, version: str) -> CheckStatus:
-    """The check with its verdict and the sentence that explains it."""
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What the evidence of a check amounts to after a look."""
+
+    over_limit: bool
+    over_baseline: bool
+    is_damning: bool
+    """The last look would condemn the canary, if one look could."""
+    excuse: str | None
+    """Why a canary that is over the limit need not be to blame."""
+    shows_overall: bool
+    """The counts since the rollout began tell of it, without a look at the latest."""
+
+    @property
+    def is_suspicious(self) -> bool:
+        return self.over_limit or self.over_baseline or self.is_damning
+
+
+def _find(look: _Look, status: CheckStatus, critical: float) -> _Findings:
     canary, baseline = _counts(status.canary), _counts(status.baseline)
     over_limit = _log_e(status.absolute_log_e, look.number) >= critical
     differs_overall = canary.rate - baseline.rate >= MIN_DIFFERENCE
     differs = differs_overall or _log_e(status.difference_log_e, look.number) >= critical
     over_baseline = differs and _log_e(status.relative_log_e, look.number) >= critical
-    excuse = _excuse(look, status) if over_limit else None
-    if canary.requests == 0:
+    return _Findings(
+        over_limit=over_limit,
+        over_baseline=over_baseline,
+        is_damning=look.is_damning(critical),
+        excuse=_excuse(look, status) if over_limit else None,
+        shows_overall=(over_limit and canary.rate > look.check.limit) or (over_baseline and differs_overall),
+    )
+
+
+def _judge(look: _Look, status: CheckStatus, critical: float, version: str) -> CheckStatus:
+    """The check with its verdict and the sentence that explains it."""
+    found = _find(look, status, critical)
+    is_to_blame = found.over_baseline or (found.over_limit and not found.excuse)
+    if status.canary.requests == 0:
         verdict = Verdict.NO_DATA
-    elif status.bad_ticks >= MIN_BAD_TICKS and (over_baseline or (over_limit and not excuse)):
+    elif is_to_blame and status.bad_ticks >= MIN_BAD_TICKS:
         verdict = Verdict.FAIL
-    elif over_baseline or over_limit:
+    elif found.is_suspicious:
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.PASS
-    message = _evidence(look.check, canary, baseline, version)
-    shown = (over_limit and canary.rate > look.check.limit) or (over_baseline and differs_overall)
-    is_late = (over_limit or over_baseline) and not shown
-    if is_late:
+    return status.model_copy(update={"verdict": verdict, "message": _message(look, status, found, version)})
+
+
+def _message(look: _Look, status: CheckStatus, found: _Findings, version: str) -> str:
+    """What speaks for the verdict, in a sentence."""
+    check = look.check
+    message = _evidence(check, _counts(status.canary), _counts(status.baseline), version)
+    tells_of_last_look = found.is_suspicious and not found.shows_overall
+    if tells_of_last_look:
         message += f"; {_of(look.canary)} in the last look"
-    if excuse:
-        message += f"; {excuse}"
-    if over_baseline and not over_limit and not (is_late and look.canary.rate > look.check.limit):
-        message += f"; at most {look.check.tolerated:g} times the share of stable is tolerated"
-    return status.model_copy(update={"verdict": verdict, "message": message})
+    if found.excuse:
+        message += f"; {found.excuse}"
+    limit_explains = found.over_limit or (tells_of_last_look and look.canary.rate > check.limit)
+    if found.over_baseline and not limit_explains:
+        message += f"; at most {check.tolerated:g} times the share of stable is tolerated"
+    return message
 
 
 def _excuse(look: _Look, status: CheckStatus) -> str | None:
@@ -286,9 +334,9 @@ def _log_e(log_values: Sequence[str], looks: int) -> float:
     return evalue.log_e([float(value) for value in log_values], looks)
 
 
-def _grown(before: Sequence[str], log_factors: Sequence[float], looks: int) -> tuple[str, ...]:
+def _grown(before: Sequence[str], log_factors: Sequence[float], looks: int, most: float) -> tuple[str, ...]:
     """The log values after a look, as the status keeps them: Kubernetes objects hold no floats."""
-    grown = evalue.grow([float(value) for value in before], log_factors, looks)
+    grown = evalue.grow([float(value) for value in before], [min(factor, most) for factor in log_factors], looks)
     return tuple(f"{value:.6f}" for value in grown)
 
 

@@ -117,7 +117,7 @@ def continues_evidence(arm: Counts, limit: float) -> bool:
     Counts that are begun anew whenever they do not are those since the change that the evidence speaks of: the rule
     of Page's cumulative sums (Biometrika 41, 1954).
     """
-    return _log_mean(absolute_log_factors(arm, limit)) > 0
+    return log_mean(absolute_log_factors(arm, limit)) > 0
 
 
 def log_likelihood_ratio(arm: Counts, rate: float, other: float) -> float:
@@ -135,18 +135,18 @@ def log_e(log_values: Sequence[float], looks: int) -> float:
     """
     if looks == 0:
         return 0.0
-    return _log_add(_log_mean(log_values), -math.log(2 * looks))
+    return _log_add(log_mean(log_values), -math.log(2 * looks))
+
+
+def log_mean(values: Sequence[float]) -> float:
+    """The logarithm of the mean of values given by their logarithms, without overflow."""
+    largest = max(values)
+    return largest + math.log(math.fsum(math.exp(value - largest) for value in values) / len(values))
 
 
 def requests_to_show(limit: float, confidence: float = 0.95) -> int:
     """How many requests without a bad one show with `confidence` that a share of at most `limit` is bad."""
     return math.ceil(math.log1p(-confidence) / math.log1p(-limit))
-
-
-def _log_mean(values: Sequence[float]) -> float:
-    """The logarithm of the mean of values given by their logarithms, without overflow."""
-    largest = max(values)
-    return largest + math.log(math.fsum(math.exp(value - largest) for value in values) / len(values))
 
 
 def _log_add(one: float, other: float) -> float:
