@@ -110,7 +110,7 @@ def _api_client(workers: int) -> client.ApiClient:
     except kubernetes_config.ConfigException:
         try:
             kubernetes_config.load_kube_config(client_configuration=configuration)
-        except (kubernetes_config.ConfigException, OSError, yaml.YAMLError) as error:
+        except (kubernetes_config.ConfigException, OSError, TypeError, ValueError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise ConfigurationError(
                 f"no cluster: this is not a pod with a service account, and the kubeconfig cannot be used: {reason}"

@@ -53,7 +53,7 @@ def load(path: Path) -> Settings:
     """Read the settings. Raises ConfigurationError for a file that is missing, not YAML, or wrong."""
     try:
         return Settings.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())

@@ -20,7 +20,7 @@ from tests.unit.core.rollouts import World, deployed, spec_of
 
 Happening = Callable[[World], object]
 
-EXAMPLES = 150
+EXAMPLES = 60
 VERSIONS = ("1", "2", "3")
 RESTING = (Phase.STABLE, Phase.ROLLED_BACK)
 
