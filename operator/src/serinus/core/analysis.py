@@ -73,6 +73,8 @@ class _Look:
 
     def is_damning(self, critical: float) -> bool:
         """Whether the look would condemn the canary, if one look could."""
+        if not self.is_bad():
+            return False
         relative = evalue.log_mean(evalue.relative_log_factors(self.canary, self.baseline, self.check.tolerated))
         absolute = evalue.log_mean(evalue.absolute_log_factors(self.canary, self.check.limit))
         differs = self.canary.rate - self.baseline.rate >= MIN_DIFFERENCE
@@ -179,7 +181,8 @@ def min_requests_advice(policy: Analysis) -> str | None:
 
 def _critical_log_e(policy: Analysis) -> float:
     """The log e-value at which a test rejects: ALPHA is shared by an absolute and a relative test for each check."""
-    return math.log(2 * len(_checks(policy)) / ALPHA)
+    checks = 1 if policy.latency is None else 2
+    return math.log(2 * checks / ALPHA)
 
 
 def _add(look: _Look, before: CheckStatus | None, critical: float) -> CheckStatus:
