@@ -1,5 +1,8 @@
 """Serinus installed into a test cluster as its users install it: images and the Helm chart."""
 
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import archives, images
@@ -9,8 +12,14 @@ from tests.cluster.progress import step
 CHART = Path(__file__).parents[2] / "charts" / "serinus"
 NAMESPACE = "serinus-system"
 RELEASE = "serinus"
-SCRAPE_INTERVAL = "2s"
-"""That of tests/cluster/addons/prometheus.yaml."""
+SETTINGS = {
+    "image.repository": "localhost/serinus-operator",
+    "image.tag": "dev",
+    "server.image.repository": "localhost/serinus-server",
+    "server.image.tag": "dev",
+    # As tests/cluster/addons/prometheus.yaml has it.
+    "prometheus.scrapeInterval": "2s",
+}
 
 
 def install(cluster: Cluster) -> None:
@@ -19,24 +28,21 @@ def install(cluster: Cluster) -> None:
     for archive in built:
         cluster.load_image(archive)
     _restricted_namespace(cluster)
-    operator_digest = next(
-        archives.contents(archive).digest for archive in built if archive.name.startswith("serinus-operator")
-    )
-    values = {
-        "image.repository": "localhost/serinus-operator",
-        "image.tag": "dev",
-        "server.image.repository": "localhost/serinus-server",
-        "server.image.tag": "dev",
-        "prometheus.scrapeInterval": SCRAPE_INTERVAL,
-        # The tag stays the same when the image changes, and the pod has to be made anew all the same.
-        "podAnnotations.image-digest": operator_digest,
-    }
-    settings = [part for name, value in values.items() for part in ("--set-string", f"{name}={value}")]
-    with step(f"helm upgrade --install {RELEASE} charts/serinus"):
-        cluster.helm(
-            "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "2m",
-            *settings,
-        )  # fmt: skip
+    _upgrade(cluster, {**SETTINGS, "podAnnotations.image-digest": _operator_digest(built)})
+
+
+@contextmanager
+def upgraded(cluster: Cluster, settings: Mapping[str, str]) -> Iterator[None]:
+    """The release with some settings changed, until the block ends."""
+    before = cluster.helm("get", "values", RELEASE, "--namespace", NAMESPACE, "--output", "json")
+    values = json.loads(before)
+    digest = values["podAnnotations"]["image-digest"]
+    installed = {**SETTINGS, "podAnnotations.image-digest": digest}
+    _upgrade(cluster, {**installed, **settings})
+    try:
+        yield
+    finally:
+        _upgrade(cluster, installed)
 
 
 def uninstall(cluster: Cluster) -> None:
@@ -44,6 +50,20 @@ def uninstall(cluster: Cluster) -> None:
     cluster.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
     cluster.kubectl("delete", "crd", "inferenceservices.serinus.dev", "--ignore-not-found")
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
+
+
+def _upgrade(cluster: Cluster, settings: Mapping[str, str]) -> None:
+    flags = [part for name, value in settings.items() for part in ("--set-string", f"{name}={value}")]
+    with step(f"helm upgrade --install {RELEASE} charts/serinus"):
+        cluster.helm(
+            "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "2m", *flags
+        )
+
+
+def _operator_digest(built: Iterable[Path]) -> str:
+    """What tells this image of the operator from the next, whose tag is the same."""
+    archive = next(one for one in built if one.name.startswith("serinus-operator"))
+    return archives.contents(archive).digest
 
 
 def _restricted_namespace(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ import json
 import time
 
 from serinus.api.status import InferenceServiceStatus, Phase
-from tests.cluster import installation
+from tests.cluster import Cluster, installation
 from tests.cluster.inference_service import InferenceServiceHandle, Manifest
 from tests.cluster.traffic import Exchange, flowing
 from tests.e2e.expectations import RATE, assert_nothing_lost, deploy, wait_promoted
@@ -67,6 +67,24 @@ def test_operator_killed_in_mid_canary_finishes_it(service: InferenceServiceHand
     )
 
 
+def test_another_operator_takes_over_when_the_leader_is_killed(service: InferenceServiceHandle) -> None:
+    cluster = service.cluster
+    leader = _leader(cluster)
+    cluster.kubectl("delete", "pod", "-n", installation.NAMESPACE, leader, "--grace-period=0", "--force")
+    deploy(service, digits("1", replicas=1))
+    assert _leader(cluster) != leader
+
+
+def test_upgrade_of_the_operator_restarts_no_model_pod(service: InferenceServiceHandle) -> None:
+    deploy(service, digits("1"))
+    before = _pod_uids(service)
+    # Another image for servers is what an upgrade brings; this one does not even exist.
+    with installation.upgraded(service.cluster, {"server.image.tag": "next"}):
+        service.cluster.kubectl("label", "infsvc", SERVICE, "-n", service.namespace, "seen-by=the-next-operator")
+        time.sleep(QUIET_SECONDS)
+        assert _pod_uids(service) == before
+
+
 def _has_been_judged(status: InferenceServiceStatus) -> bool:
     return status.rollout.phase is Phase.PROGRESSING and status.analysis is not None and status.analysis.ticks > 0
 
@@ -91,6 +109,17 @@ def _managed_fields(service: InferenceServiceHandle, manifest: Manifest) -> list
     return found
 
 
+def _pod_uids(service: InferenceServiceHandle) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in service.children("pods")}
+
+
+def _leader(cluster: Cluster) -> str:
+    """The pod whose operator works."""
+    shown = cluster.kubectl("get", "lease", "-n", installation.NAMESPACE, installation.RELEASE, "-o", "json")
+    holder: str = json.loads(shown)["spec"]["holderIdentity"]
+    return holder.rpartition("_")[0]
+
+
 def _restart_operator(service: InferenceServiceHandle) -> None:
     kubectl = service.cluster.kubectl
     deployment = f"deployment/{installation.RELEASE}"
@@ -99,7 +128,7 @@ def _restart_operator(service: InferenceServiceHandle) -> None:
 
 
 def _kill_operator(service: InferenceServiceHandle) -> None:
-    """Kill the operator's process without a chance to say goodbye."""
+    """Kill all of the operator's processes without a chance to say goodbye."""
     service.cluster.kubectl(
         "delete", "pod", "-n", installation.NAMESPACE, "-l", "app.kubernetes.io/component=operator",
         "--grace-period=0", "--force",
