@@ -112,7 +112,9 @@ class Reconciler:
         asked = revision_of(spec)
         state = state_of(before) or canary.first_state(asked, now)
         look = self._look(service, state, observed, now)
-        situation = canary.Situation(spec, asked, state, observed, now, look, _command(service))
+        situation = canary.Situation(
+            spec, asked, state, observed, now, look, _command(service), service=_as_kubectl_names_it(service)
+        )
         decision = canary.step(situation)
         refusal = self._memory(service).refusal
         assertions = conditions.assess(decision.state, observed, look, refusal, spec.canary)
@@ -204,20 +206,25 @@ class Reconciler:
             self._recorder.event(service, transition.severity, transition.reason, transition.message)
 
     def _carry_out_all(self, service: Manifest, actions: tuple[Action, ...]) -> timedelta | None:
-        """Make the writes in order. Where one is refused for good: when to come again."""
+        """Make the writes in order; one that is refused for good does not hold up the others, such as a roll-back's.
+
+        When to come again, where one was refused or no longer is.
+        """
         memory = self._memory(service)
-        try:
-            for action in actions:
+        refusals: dict[str, str] = {}
+        for action in actions:
+            if isinstance(action, Scale) and action.name in refusals:
+                continue
+            try:
                 self._carry_out(action)
-        except ApiRefusedError as error:
-            known = memory.refusal == str(error)
-            memory.refusal = str(error)
-            if not known:
-                self._recorder.event(service, "Warning", "WriteRefused", str(error))
-            return REFUSED_RETRY if known else timedelta()
+            except ApiRefusedError as error:
+                refusals[action.name if isinstance(action, Scale) else action.manifest["metadata"]["name"]] = str(error)
+        before, memory.refusal = memory.refusal, " ".join(refusals.values()) or None
         if memory.refusal is None:
-            return None
-        memory.refusal = None
+            return None if before is None else timedelta()
+        if memory.refusal == before:
+            return REFUSED_RETRY
+        self._recorder.event(service, "Warning", "WriteRefused", memory.refusal)
         return timedelta()
 
     def _carry_out(self, action: Action) -> None:
@@ -246,6 +253,10 @@ class Reconciler:
 def _identity(service: Manifest) -> Identity:
     metadata = service["metadata"]
     return Identity(metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def _as_kubectl_names_it(service: Manifest) -> str:
+    return f"{service['metadata']['name']} -n {service['metadata']['namespace']}"
 
 
 def _command(service: Manifest) -> Command | None:
