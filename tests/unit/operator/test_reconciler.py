@@ -538,7 +538,7 @@ def test_operator_killed_before_and_after_every_write(version: str) -> None:
     undisturbed.cluster.interrupt(lambda: next(moments))
     story(undisturbed, version)
     number = next(moments)
-    assert number > 30
+    assert number > 20
     for moment in range(number):
         bench = prepared()
         bench.cluster.interrupt(_killer(moment))
