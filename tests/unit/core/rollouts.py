@@ -19,6 +19,7 @@ from serinus.core.revision import Revision, revision_of
 from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+SERVICE = "digits -n vision"
 
 POLICY: dict[str, Any] = {
     "steps": [{"weightPercent": 20, "duration": "2m"}, {"weightPercent": 50, "duration": "5m"}],
@@ -193,7 +194,9 @@ class World:
         for revision in (asked, self.state.stable):
             self._versions.setdefault(revision.name, revision.version)
         look = self._look() if canary.look_is_due(self.state, self.now) else None
-        return Situation(self.spec, asked, self.state, self.observed(), self.now, look, self.annotation)
+        return Situation(
+            self.spec, asked, self.state, self.observed(), self.now, look, self.annotation, service=SERVICE
+        )
 
     def _look(self) -> MetricsSample | MetricsUnavailableError:
         if not self.metrics_work:

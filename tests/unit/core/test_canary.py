@@ -125,7 +125,12 @@ STORIES = {
         "HighErrorRate",
         serves="1",
         path=ROLLED_BACK,
-        says=["Version 2 was rolled back, version 1 serves.", "errors <= 1%", "serinus.dev/command=<new id>:retry:"],
+        says=[
+            "Version 2 was rolled back, version 1 serves.",
+            "errors <= 1%",
+            "kubectl annotate infsvc digits -n vision --overwrite serinus.dev/command=",
+            ":retry:",
+        ],
         events=["CanaryStarted", "StepStarted", "RollingBack", "RolledBack"],
     ),
     "slow_version_rolled_back": Story(
@@ -397,7 +402,7 @@ STORIES = {
         "ManualPromotion",
         serves="1",
         path=["CanaryStarting", "Progressing", "Paused"],
-        says=["Version 2 passed all steps.", "promote or abort", "serinus.dev/command=<new id>:<verb>:"],
+        says=["Version 2 passed all steps.", "with abort in place of promote", "serinus.dev/command=", ":promote:"],
     ),
     "manual_promotion_waits_under_guard": Story(
         [asks_for("2", promotion="Manual"), until(Phase.PAUSED), wait("90m"), fails("2", 0.5), wait("10m")],
@@ -482,7 +487,7 @@ STORIES = {
         "Environment",
         serves="1",
         path=["CanaryStarting", "Progressing", "Paused"],
-        says=["Version 1 breaks the limits too", "promote, abort, or retry"],
+        says=["Version 1 breaks the limits too", "abort, or retry to judge anew"],
     ),
     "retry_goes_on_when_the_environment_is_good_again": Story(
         [
@@ -944,6 +949,6 @@ def test_a_pause_for_want_of_metrics_names_what_failed() -> None:
     world.now += timedelta(minutes=1)
     situation = world._situation()
     assert isinstance(situation.look, MetricsUnavailableError)
-    without_look = canary.Situation(situation.spec, situation.asked, situation.state, situation.observed, situation.now)
+    without_look = replace(situation, look=None)
     assert canary.step(without_look).state.rollout.phase is Phase.PROGRESSING
     assert "connection refused" in canary.step(situation).state.rollout.message

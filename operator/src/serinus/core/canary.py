@@ -4,7 +4,7 @@ The caller writes the new state to status before it makes the world match, and c
 the time has come. A step that is taken twice from the same situation says the same twice.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -12,8 +12,7 @@ from serinus.api.status import AnalysisStatus, FailedRevision, Phase, Rollout, S
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import Canary, CanaryStep, InferenceServiceSpec
 from serinus.core import analysis as judgement
-from serinus.core import names
-from serinus.core.command import Command, Verb
+from serinus.core.command import Command, Verb, command_line
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.observe import Observed
 from serinus.core.replicas import weight_of
@@ -46,6 +45,8 @@ class Situation:
     look: MetricsSample | MetricsUnavailableError | None = None
     """What a look at the metrics gave; None when none was due."""
     command: Command | None = None
+    service: str = field(kw_only=True)
+    """How a person names the service to kubectl, as in `digits -n vision`."""
 
     @property
     def policy(self) -> Canary:
@@ -415,9 +416,9 @@ def _pass_step(situation: Situation, canary: Revision) -> Decision:
 
 
 def _pause(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
-    command = f"kubectl annotate infsvc <name> --overwrite {names.COMMAND_ANNOTATION}=<new id>:<verb>:{canary.name}"
-    verbs = "promote, abort, or retry to judge anew," if reason == "Environment" else "promote or abort"
-    message = f"{why} The rollout waits. To decide it, set verb to {verbs} in: {command}"
+    others = "abort, or retry to judge anew," if reason == "Environment" else "abort"
+    command = command_line(situation.service, Verb.PROMOTE, canary.name, situation.now)
+    message = f"{_sentence(why)} The rollout waits. To promote it, or with {others} in place of promote: {command}"
     moved = _moved(situation, situation.state, Phase.PAUSED, None, reason, message)
     return Decision(moved, (Transition("Warning", "RolloutPaused", message),))
 
@@ -470,9 +471,9 @@ def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *,
     rollout = state.rollout
     if failed:
         message = (
-            f"Version {canary.version} was rolled back, version {state.stable.version} serves. {_shortened(why)} "
-            f"Apply a mended version, or try this one again with "
-            f"kubectl annotate infsvc <name> --overwrite {names.COMMAND_ANNOTATION}=<new id>:retry:{canary.name}"
+            f"Version {canary.version} was rolled back, version {state.stable.version} serves. {_sentence(why)} "
+            f"Apply a mended version, or try this one again: "
+            f"{command_line(situation.service, Verb.RETRY, canary.name, situation.now)}"
         )
         entry = FailedRevision(
             revision=canary.name, version=canary.version, reason=reason, message=message, at=situation.now
@@ -502,6 +503,11 @@ def _failure_of(state: State, revision: Revision) -> FailedRevision | None:
     """Why `revision` was rolled back; None if it was not."""
     failed = (one for one in state.rollout.failed_revisions if one.revision == revision.name)
     return next(failed, None)
+
+
+def _sentence(cause: str) -> str:
+    shortened = _shortened(cause)
+    return shortened if shortened.endswith((".", "…")) else f"{shortened}."
 
 
 def _shortened(cause: str) -> str:

@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from serinus.core.names import COMMAND_ANNOTATION
 
 _FORM: Final = re.compile(r"^(?P<id>[A-Za-z0-9._-]{1,64}):(?P<verb>[a-z]+):(?P<revision>[0-9a-f]{1,63})$")
 
@@ -23,6 +26,12 @@ class Command:
     id: str
     verb: Verb
     revision: str
+
+
+def command_line(service: str, verb: Verb, revision: str, now: datetime) -> str:
+    """What a person types to give a command that has not been given before; `service` is as in `digits -n vision`."""
+    command = f"{now:%Y%m%dT%H%M%S}:{verb}:{revision}"
+    return f"kubectl annotate infsvc {service} --overwrite {COMMAND_ANNOTATION}={command}"
 
 
 def parse_command(text: str) -> Command | None:
