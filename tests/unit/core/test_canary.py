@@ -786,6 +786,46 @@ def test_a_step_waits_for_its_pods_before_it_is_judged() -> None:
     assert world.state.rollout.stage is Stage.ANALYZING
 
 
+def test_no_look_is_taken_while_a_step_waits_for_its_pods() -> None:
+    world = deployed(spec_of("1"))
+    world.ask(spec_of("2"))
+    world.run(timedelta(seconds=100))
+    world.unready["2"] = 2
+    world.run(timedelta(minutes=5))
+    assert world.state.rollout.stage is Stage.SCALING
+    assert canary.next_look(world.state) is None
+    assert canary.next_visit(world.state, world.now) == START + timedelta(hours=1) - world.now
+
+
+@pytest.mark.parametrize(
+    ("before", "minimum", "baseline"),
+    [
+        pytest.param(9, 4, 9, id="as many as the autoscaler has made"),
+        pytest.param(4, 7, 7, id="as many as the new spec asks for"),
+    ],
+)
+def test_stable_keeps_what_it_has_when_a_rollout_begins(before: int, minimum: int, baseline: int) -> None:
+    world = deployed(spec_of("1", most=20))
+    world.scale("1", before)
+    world.ask(spec_of("2", most=20, replicas=minimum))
+    world.run(timedelta(minutes=1))
+    assert world.state.rollout.baseline_replicas == baseline
+    world.scale("1", 4)
+    world.settle()
+    assert world.wants(world.state.stable) == baseline
+
+
+def test_metrics_may_be_away_for_ten_minutes() -> None:
+    world = deployed(spec_of("1"))
+    world.ask(spec_of("2"))
+    world.metrics_work = False
+    world.run(timedelta(seconds=30) + METRICS_PATIENCE - timedelta(seconds=1))
+    assert world.state.rollout.metrics_missing_since == START + timedelta(seconds=30)
+    assert world.path == ["CanaryStarting", "Progressing"]
+    world.run(timedelta(seconds=1))
+    assert world.path[-1] == "Paused"
+
+
 def test_a_promotion_gives_all_requests_only_to_as_many_pods_as_stable_has() -> None:
     world = deployed(spec_of("1"))
     world.ask(spec_of("2"))

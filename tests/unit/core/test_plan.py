@@ -233,6 +233,16 @@ def test_foreign_fields_are_kept(add: Callable[[list[Manifest]], object]) -> Non
     assert planned(live) == ()
 
 
+@pytest.mark.parametrize(
+    ("wanted", "live", "same"),
+    [({}, None, True), ([], None, True), ({"a": 1}, None, False), ([1], None, False), ({}, {"a": 1}, True)],
+)
+def test_what_is_empty_may_be_left_out(wanted: Any, live: Any, same: bool) -> None:  # noqa: ANN401 - any JSON
+    assert matches({"spec": wanted}, {"spec": live}) is same
+    if live is None:
+        assert matches({"spec": wanted}, {}) is same
+
+
 # Quantities.
 
 
