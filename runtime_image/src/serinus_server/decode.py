@@ -1,76 +1,60 @@
-"""A JSON inference request to tensors: exact, and every refusal says what was expected and what came.
+"""The body of a REST inference request to tensors: JSON, with or without binary tensor data after it.
 
-Exact means: no number is rounded to an integer, no boolean or text is read as a number, nothing that does
-not fit its datatype wraps around, and null is not NaN. Transport-neutral: bytes in, tensors out.
+Transport-neutral: bytes in, tensors out, and every refusal says what was expected and what came.
 """
 
-import math
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
+from serinus_server.infer_request import (
+    InferRequest,
+    Inputs,
+    InvalidRequestError,
+    require_output,
+    require_supported,
+)
+from serinus_server.json_tensor import from_json
 from serinus_server.model import Signature, Tensor, TensorSpec
+from serinus_server.raw_tensor import from_raw
+from serinus_server.wording import shown
 
-_MAX_ELEMENTS: Final = 1 << 31
-_MAX_RANK: Final = 64  # numpy's
-_SHOWN_CHARACTERS: Final = 60
-_ELEMENT_TYPES: Final[dict[str, frozenset[type]]] = {
-    "b": frozenset({bool}),
-    "i": frozenset({int}),
-    "u": frozenset({int}),
-    "f": frozenset({int, float}),
-    "O": frozenset({str}),
-}
-_WANTED: Final = {"b": "true or false", "i": "an integer", "u": "an integer", "f": "a number", "O": "a string"}
+_NO_PARAMETERS: Final[dict[str, Any]] = {}
+_ALL_BINARY: Final = "binary_data_output"
 
 
-class InvalidRequestError(Exception):
-    """The request is at fault; the message says how."""
-
-
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    """A decoded request: `outputs` are the names to answer with, in order."""
-
-    id: str | None
-    feeds: Mapping[str, Tensor]
-    outputs: Sequence[str]
-
-
-def decode(body: bytes, signature: Signature) -> InferRequest:
+def decode(body: bytes, signature: Signature, header_length: int | None = None) -> InferRequest:
     """Decode the body of an infer call.
 
+    `header_length` is how many bytes at its start are JSON, with binary data after them; None means all
+    of it is JSON, and 0 that all of it is the data of the model's only input.
     Raises InvalidRequestError.
     """
-    document = _parse(body)
+    if header_length == 0:
+        return _decode_bare(body, signature)
+    blobs = None if header_length is None else _Blobs(body, header_length)
+    document = _parse(body if header_length is None else body[:header_length])
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise InvalidRequestError(f"'id' must be a string, not {_shown(request_id)}")
-    _refuse_binary_outputs(document.get("parameters"), "the request")
-    inputs = document.get("inputs")
-    if not isinstance(inputs, list):
-        raise InvalidRequestError(f"'inputs' must be a list of tensors, not {_shown(inputs)}")
-    feeds: dict[str, Tensor] = {}
-    sizes: dict[str, tuple[int, str]] = {}
-    for entry in inputs:
-        spec = _spec_of(entry, signature)
-        if spec.name in feeds:
-            raise InvalidRequestError(f"input {spec.name!r} is given twice")
-        feeds[spec.name] = _tensor(entry, spec, sizes)
-    if len(feeds) < len(signature.inputs):
-        _require_all(feeds, signature)
-    return InferRequest(request_id, feeds, _requested_outputs(document.get("outputs"), signature))
-
-
-def _require_all(feeds: Mapping[str, Tensor], signature: Signature) -> None:
-    for name, spec in signature.inputs.items():
-        if name not in feeds and not spec.optional:
-            raise InvalidRequestError(f"input {name!r} is missing; it is a {_expected(spec)}")
+        raise InvalidRequestError(f"'id' must be a string, not {shown(request_id)}")
+    entries = document.get("inputs")
+    if not isinstance(entries, list):
+        raise InvalidRequestError(f"'inputs' must be a list of tensors, not {shown(entries)}")
+    inputs = Inputs(signature)
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise InvalidRequestError(f"each of 'inputs' must be an object, not {shown(entry)}")
+        spec = inputs.spec(entry.get("name"), entry.get("datatype"))
+        inputs.add(spec, _tensor(entry, spec, inputs.shape(spec, entry.get("shape")), blobs))
+    if blobs is not None:
+        blobs.require_used_up()
+    request = InferRequest(request_id, inputs.complete(), list(signature.outputs))
+    if "parameters" in document:
+        request.parameters = _parameters(document, "the request")
+    if "outputs" in document or request.parameters:
+        _choose_outputs(document.get("outputs"), request, signature)
+    return request
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -81,192 +65,115 @@ def _parse(body: bytes) -> dict[str, Any]:
             raise InvalidRequestError("the body is not JSON: JSON has no NaN and no Infinity") from error
         raise InvalidRequestError(f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidRequestError(f"the body must be a JSON object, not {_shown(document)}")
+        raise InvalidRequestError(f"the body must be a JSON object, not {shown(document)}")
     return document
 
 
-def _spec_of(entry: object, signature: Signature) -> TensorSpec:
-    if not isinstance(entry, dict):
-        raise InvalidRequestError(f"each of 'inputs' must be an object, not {_shown(entry)}")
-    name = entry.get("name")
-    if not isinstance(name, str):
-        raise InvalidRequestError(f"an input's 'name' must be a string, not {_shown(name)}")
-    spec = signature.inputs.get(name)
-    if spec is None:
-        known = ", ".join(map(repr, signature.inputs))
-        raise InvalidRequestError(f"there is no input {_clipped(repr(name))}; the inputs are {known}")
-    return spec
-
-
-def _tensor(entry: dict[str, Any], spec: TensorSpec, sizes: dict[str, tuple[int, str]]) -> Tensor:
-    parameters = entry.get("parameters")
-    if isinstance(parameters, dict) and "binary_data_size" in parameters:
-        raise InvalidRequestError(f"input {spec.name!r}: binary tensor data is not supported; send 'data' as JSON")
-    datatype = entry.get("datatype")
-    if datatype != spec.datatype.name:
-        raise InvalidRequestError(f"input {spec.name!r}: datatype must be {spec.datatype.name}, not {_shown(datatype)}")
-    shape = _shape(entry.get("shape"), spec, sizes)
-    data = entry.get("data")
-    if not isinstance(data, list):
-        raise InvalidRequestError(f"input {spec.name!r}: 'data' must be a list, not {_shown(data)}")
-    elements, nesting = _flattened(data, spec)
-    if len(nesting) > 1 and nesting != shape:
-        raise InvalidRequestError(f"input {spec.name!r}: 'data' is nested as {nesting}, but 'shape' says {shape}")
-    if len(elements) != math.prod(shape):
+def _tensor(entry: dict[str, Any], spec: TensorSpec, shape: list[int], blobs: "_Blobs | None") -> Tensor:
+    if "parameters" not in entry:
+        return from_json(entry.get("data"), shape, spec)
+    parameters = _parameters(entry, f"input {spec.name!r}")
+    if "binary_data_size" not in parameters:
+        return from_json(entry.get("data"), shape, spec)
+    if "data" in entry:
+        raise InvalidRequestError(f"input {spec.name!r} has both 'data' and 'binary_data_size'")
+    if blobs is None:
         raise InvalidRequestError(
-            f"input {spec.name!r}: shape {_shown(shape)} needs {math.prod(shape)} elements, 'data' has {len(elements)}"
+            f"input {spec.name!r} has 'binary_data_size', but the header Inference-Header-Content-Length is missing"
         )
-    return _values(elements, spec).reshape(shape)
+    return from_raw(blobs.take(parameters["binary_data_size"], spec), shape, spec)
 
 
-def _shape(shape: object, spec: TensorSpec, sizes: dict[str, tuple[int, str]]) -> list[int]:
-    """Check a declared shape; `sizes` collects what each symbolic dimension is in this request."""
-    if not isinstance(shape, list):
-        raise _no_shape(shape, spec)
-    for size in shape:
+class _Blobs:
+    """The binary data after the JSON, taken input by input."""
+
+    def __init__(self, body: bytes, start: int) -> None:
+        if start > len(body):
+            raise InvalidRequestError(
+                f"Inference-Header-Content-Length is {start}, but the body has only {len(body)} bytes"
+            )
+        self._body = memoryview(body)
+        self._position = start
+
+    def take(self, size: object, spec: TensorSpec) -> memoryview:
+        """The next `size` bytes."""
         if type(size) is not int or size < 0:
-            raise _no_shape(shape, spec)
-    if len(shape) != (min(len(shape), _MAX_RANK) if spec.shape is None else len(spec.shape)):
-        raise _wrong_shape(shape, spec)
-    # Without a zero the data bounds the sizes; with one, they could be anything and overflow later.
-    if 0 in shape and math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
-        raise InvalidRequestError(f"input {spec.name!r}: shape {_shown(shape)} is larger than any tensor can be")
-    if spec.shape is None:
-        return shape
-    for size, expected in zip(shape, spec.shape, strict=True):
-        if isinstance(expected, str):
-            first, first_name = sizes.setdefault(expected, (size, spec.name))
-            if size != first:
-                raise InvalidRequestError(
-                    f"input {spec.name!r}: dimension {expected!r} is {size} in {shape}, "
-                    f"but {first} in input {first_name!r}"
-                )
-        elif expected is not None and size != expected:
-            raise _wrong_shape(shape, spec)
-    return shape
+            raise InvalidRequestError(
+                f"input {spec.name!r}: 'binary_data_size' must be a number of bytes, not {shown(size)}"
+            )
+        start, end = self._position, self._position + size
+        if end > len(self._body):
+            raise InvalidRequestError(
+                f"input {spec.name!r}: 'binary_data_size' is {size}, but only {len(self._body) - start} bytes are left"
+            )
+        self._position = end
+        return self._body[start:end]
+
+    def require_used_up(self) -> None:
+        """Nothing may be left that no input has claimed."""
+        left = len(self._body) - self._position
+        if left:
+            raise InvalidRequestError(f"{left} bytes of binary data at the end of the body belong to no input")
 
 
-def _no_shape(shape: object, spec: TensorSpec) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"input {spec.name!r}: 'shape' must be a list of non-negative integers, not {_shown(shape)}"
-    )
-
-
-def _wrong_shape(shape: list[int], spec: TensorSpec) -> InvalidRequestError:
-    return InvalidRequestError(f"input {spec.name!r}: shape must be {shown_shape(spec)}, not {_shown(shape)}")
-
-
-def _flattened(data: list[Any], spec: TensorSpec) -> tuple[list[Any], list[int]]:
-    """The elements in row-major order, and the lengths of the lists that held them, outermost first."""
-    nesting = [len(data)]
-    while data and type(data[0]) is list:
-        width = len(data[0])
-        if not all(type(row) is list and len(row) == width for row in data):
-            raise InvalidRequestError(f"input {spec.name!r}: the lists in 'data' differ in length or depth")
-        nesting.append(width)
-        data = list(chain.from_iterable(data))
-    return data, nesting
-
-
-def _values(elements: list[Any], spec: TensorSpec) -> Tensor:
-    """The elements as a one-dimensional array of the input's dtype.
-
-    struct converts faster than numpy and refuses what is out of range, where numpy wraps or gives
-    infinity. Both would take booleans and numpy texts as numbers, hence the look at each type.
-    """
-    dtype, code = spec.datatype.dtype, spec.datatype.struct_code
-    if not _ELEMENT_TYPES[dtype.kind].issuperset(map(type, elements)):
-        raise _unfit(elements, spec)
-    if not code:
-        return np.array(elements, dtype)
-    try:
-        return np.frombuffer(struct.pack(f"<{len(elements)}{code}", *elements), dtype)
-    except (struct.error, OverflowError) as error:
-        raise _unfit(elements, spec) from error
-
-
-def _unfit(elements: list[Any], spec: TensorSpec) -> InvalidRequestError:
-    """Find the first element that the datatype cannot hold."""
-    kind = spec.datatype.kind
-    allowed = _ELEMENT_TYPES[kind]
-    for index, element in enumerate(elements):
-        if type(element) not in allowed:
-            reason = f"{spec.datatype.name} needs {_WANTED[kind]}, but element {index} is {_shown(element)}"
-            break
-        if kind in "iuf" and not _holds(spec, element):
-            reason = f"element {index} is {element}, which {spec.datatype.name} cannot hold"
-            break
-    else:
-        reason = f"'data' is no list of {spec.datatype.name}"
-    return InvalidRequestError(f"input {spec.name!r}: {reason}")
-
-
-def _holds(spec: TensorSpec, element: float) -> bool:
-    dtype = spec.datatype.dtype
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.float64(element).astype(dtype)))
-    limits = np.iinfo(dtype)
-    return bool(limits.min <= element <= limits.max)
-
-
-def _requested_outputs(outputs: object, signature: Signature) -> list[str]:
-    """The names to answer with: what the request lists, or everything."""
-    if outputs is None or outputs == []:
-        return list(signature.outputs)
-    if not isinstance(outputs, list):
-        raise InvalidRequestError(f"'outputs' must be a list, not {_shown(outputs)}")
-    names: list[str] = []
-    for entry in outputs:
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise InvalidRequestError(f"each of 'outputs' must be an object with a 'name', not {_shown(entry)}")
-        name = entry["name"]
-        if name in signature.unsupported_outputs:
-            type_ = signature.unsupported_outputs[name]
-            raise InvalidRequestError(f"output {name!r} is a {type_}, which the protocol cannot carry")
-        if name not in signature.outputs:
-            known = ", ".join(map(repr, signature.outputs))
-            raise InvalidRequestError(f"there is no output {_clipped(repr(name))}; the outputs are {known}")
-        if name in names:
-            raise InvalidRequestError(f"output {name!r} is requested twice")
-        _refuse_binary_outputs(entry.get("parameters"), f"output {name!r}")
-        names.append(name)
-    return names
-
-
-def _refuse_binary_outputs(parameters: object, whose: str) -> None:
+def _parameters(owner: dict[str, Any], whose: str) -> dict[str, Any]:
+    parameters = owner.get("parameters")
     if parameters is None:
-        return
+        return _NO_PARAMETERS
     if not isinstance(parameters, dict):
-        raise InvalidRequestError(f"'parameters' of {whose} must be an object, not {_shown(parameters)}")
-    for parameter in ("binary_data", "binary_data_output"):
-        if parameters.get(parameter):
-            raise InvalidRequestError(f"{whose} asks for {parameter}: binary tensor data is not supported, only JSON")
-    if "classification" in parameters:
-        raise InvalidRequestError(f"{whose} asks for classification, which is not supported")
+        raise InvalidRequestError(f"'parameters' of {whose} must be an object, not {shown(parameters)}")
+    require_supported(parameters, whose)
+    return parameters
 
 
-def shown_shape(spec: TensorSpec) -> str:
-    """A spec's shape for people: `[batch, 4]`, with -1 for an unnamed open dimension."""
-    if spec.shape is None:
-        return f"of at most {_MAX_RANK} dimensions"
-    return "[" + ", ".join("-1" if size is None else str(size) for size in spec.shape) + "]"
+def _choose_outputs(entries: object, request: InferRequest, signature: Signature) -> None:
+    """Which outputs to answer with, and in which form: as the request lists them, or everything."""
+    all_binary = _flag(request.parameters, _ALL_BINARY, "the request", default=False)
+    if _ALL_BINARY in request.parameters:  # an instruction to this server, not one of the client's own
+        request.parameters = {name: value for name, value in request.parameters.items() if name != _ALL_BINARY}
+    if entries is None or entries == []:
+        request.binary_outputs = frozenset(request.outputs if all_binary else ())
+        return
+    if not isinstance(entries, list):
+        raise InvalidRequestError(f"'outputs' must be a list, not {shown(entries)}")
+    names: list[str] = []
+    binary = set()
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise InvalidRequestError(f"each of 'outputs' must be an object with a 'name', not {shown(entry)}")
+        name = entry["name"]
+        require_output(name, signature, names)
+        names.append(name)
+        whose = f"output {name!r}"
+        if _flag(_parameters(entry, whose), "binary_data", whose, default=all_binary):
+            binary.add(name)
+    request.outputs = names
+    request.binary_outputs = frozenset(binary)
 
 
-def _expected(spec: TensorSpec) -> str:
-    return f"{spec.datatype.name} tensor of shape {shown_shape(spec)}"
+def _flag(parameters: Mapping[str, object], name: str, whose: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{name!r} of {whose} must be true or false, not {shown(value)}")
+    return value
 
 
-def _shown(value: object) -> str:
-    """A short form of what came, for a message."""
-    if value is None:
-        return "null"
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _clipped(repr(value))
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+def _decode_bare(body: bytes, signature: Signature) -> InferRequest:
+    """A body without any JSON: the model's only input, whose one open dimension follows from the size."""
+    required = [spec for spec in signature.inputs.values() if not spec.optional]
+    if len(required) != 1:
+        names = ", ".join(repr(spec.name) for spec in required)
+        raise InvalidRequestError(f"a body of binary data alone needs a model of one input; the inputs are {names}")
+    spec = required[0]
+    shape = [size if isinstance(size, int) else None for size in spec.shape or [None]]
+    if spec.datatype.kind == "O" or shape.count(None) > 1:
+        raise InvalidRequestError(
+            f"input {spec.name!r} cannot be sent as binary data alone: its shape does not follow from its size"
+        )
+    fixed = spec.datatype.dtype.itemsize
+    for size in shape:
+        fixed *= 1 if size is None else size
+    open_size = len(body) // fixed if fixed else 0
+    tensor = from_raw(body, [open_size if size is None else size for size in shape], spec)
+    outputs = list(signature.outputs)
+    return InferRequest(None, {spec.name: tensor}, outputs, frozenset(outputs))

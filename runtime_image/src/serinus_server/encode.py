@@ -1,43 +1,59 @@
-"""Tensors to a JSON inference reply. Transport-neutral: tensors in, bytes out."""
+"""Tensors to the body of a REST inference reply. Transport-neutral: tensors in, bytes out."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
-from serinus_server.decode import InferRequest
+from serinus_server.infer_request import InferRequest
 from serinus_server.model import Model, Tensor
+from serinus_server.raw_tensor import to_raw
 
 
 class NotRepresentableError(Exception):
-    """An output has no JSON form; the message names it."""
+    """An output has no form in the reply; the message names it."""
 
 
-def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor]) -> bytes:
+class Encoded(NamedTuple):
+    """A body; `header_length` bytes at its start are JSON, all of it where that is None."""
+
+    body: bytes
+    header_length: int | None
+
+
+def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor]) -> Encoded:
     """The reply to a request whose outputs are `tensors`, in the order of `request.outputs`.
 
-    Raises NotRepresentableError if an output holds NaN, an infinity, or text that is not Unicode.
+    Raises NotRepresentableError if an output in JSON holds NaN or an infinity, or any one text that is
+    not Unicode.
     """
     reply: dict[str, object] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:
         reply["id"] = request.id
-    outputs = model.signature.outputs
-    reply["outputs"] = [
-        {
-            "name": name,
-            "datatype": outputs[name].datatype.name,
-            "shape": tensor.shape,
-            "data": _flat(tensor),
-        }
-        for name, tensor in zip(request.outputs, tensors, strict=True)
-    ]
+    if request.parameters:
+        reply["parameters"] = request.parameters
+    specs, binary = model.signature.outputs, request.binary_outputs
+    blobs: list[bytes] = []
+    outputs: list[dict[str, object]] = []
+    for name, tensor in zip(request.outputs, tensors, strict=True):
+        output: dict[str, object] = {"name": name, "datatype": specs[name].datatype.name, "shape": tensor.shape}
+        if name in binary:
+            blobs.append(_raw(name, tensor))
+            output["parameters"] = {"binary_data_size": len(blobs[-1])}
+        else:
+            output["data"] = _flat(tensor)
+        outputs.append(output)
+    reply["outputs"] = outputs
     try:
-        body = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+        header = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise NotRepresentableError(f"the outputs have no JSON form: {error}") from error
-    if b"null" in body:  # what orjson writes for NaN and infinities, or a text that says so
-        _require_finite(request.outputs, tensors)
-    return body
+    if b"null" in header:  # what orjson writes for NaN and infinities, or a text that says so
+        _require_finite(request, tensors)
+    if not blobs:
+        return Encoded(header, None)
+    return Encoded(b"".join((header, *blobs)), len(header))
 
 
 def _flat(tensor: Tensor) -> object:
@@ -46,9 +62,19 @@ def _flat(tensor: Tensor) -> object:
     return flat.tolist() if tensor.dtype.kind == "O" else flat
 
 
-def _require_finite(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
-    for name, tensor in zip(names, tensors, strict=True):
-        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-            index = int(np.flatnonzero(~np.isfinite(tensor))[0])
-            value = tensor.flat[index]
-            raise NotRepresentableError(f"output {name!r}: element {index} is {value}, and JSON has no such number")
+def _raw(name: str, tensor: Tensor) -> bytes:
+    try:
+        return to_raw(tensor)
+    except UnicodeEncodeError as error:
+        raise NotRepresentableError(f"output {name!r} holds a text that is not Unicode: {error}") from error
+
+
+def _require_finite(request: InferRequest, tensors: Sequence[Tensor]) -> None:
+    for name, tensor in zip(request.outputs, tensors, strict=True):
+        if name in request.binary_outputs or tensor.dtype.kind != "f" or np.isfinite(tensor).all():
+            continue
+        index = int(np.flatnonzero(~np.isfinite(tensor))[0])
+        raise NotRepresentableError(
+            f"output {name!r}: element {index} is {tensor.flat[index]}, and JSON has no such number; "
+            f"ask for it as binary data"
+        )

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 JSON: Final = b"application/json"
+OCTETS: Final = b"application/octet-stream"
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }

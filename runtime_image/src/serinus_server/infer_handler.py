@@ -7,16 +7,19 @@ from http import HTTPStatus
 
 from serinus_server.access_log import AccessLog
 from serinus_server.admission import Admission
-from serinus_server.decode import InferRequest, InvalidRequestError, decode
+from serinus_server.decode import decode
 from serinus_server.encode import NotRepresentableError, encode
 from serinus_server.executor import DeadlineExceededError, Job
-from serinus_server.http_message import Reply, Request, error_reply
+from serinus_server.http_message import OCTETS, Reply, Request, error_reply
+from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model
 from serinus_server.readiness import Readiness
 from serinus_server.runtime_error import explained
 
 CLIENT_CLOSED_REQUEST = 499
+_HEADER_LENGTH = b"inference-header-content-length"
+_MAX_LENGTH_DIGITS = 19  # more than any body has
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 _REFUSALS = {
     "in_flight_requests": "too many requests are in work",
@@ -84,7 +87,7 @@ class InferHandler:
         note.admitted_bytes = request.body_size
         started = time.perf_counter()
         try:
-            decoded = decode(request.body, model.signature)
+            decoded = decode(request.body, model.signature, _header_length(request))
         except InvalidRequestError as error:
             respond(request, self._error(HTTPStatus.BAD_REQUEST, str(error)))
             return
@@ -106,11 +109,13 @@ class InferHandler:
             return self._error(HTTPStatus.INTERNAL_SERVER_ERROR, message)
         started = time.perf_counter()
         try:
-            body = encode(model, decoded, job.tensors)
+            body, header_length = encode(model, decoded, job.tensors)
         except NotRepresentableError as error:
             return self._error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
         note.encode_seconds = time.perf_counter() - started
-        return Reply(HTTPStatus.OK, body)
+        if header_length is None:
+            return Reply(HTTPStatus.OK, body)
+        return Reply(HTTPStatus.OK, body, OCTETS, b"Inference-Header-Content-Length: %d\r\n" % header_length)
 
     def _error(self, status: int, message: str, headers: bytes = b"") -> Reply:
         return error_reply(status, message, self._version_header + headers)
@@ -150,13 +155,21 @@ class InferHandler:
         }
 
 
+def _header_length(request: Request) -> int | None:
+    """How many bytes of the body are JSON, where binary tensor data follows them."""
+    text = request.headers.get(_HEADER_LENGTH)
+    if text is None:
+        return None
+    if not text.isdigit() or len(text) > _MAX_LENGTH_DIGITS:
+        shown = text[:50].decode(errors="replace")
+        raise InvalidRequestError(f"Inference-Header-Content-Length must be a number of bytes, not {shown!r}")
+    return int(text)
+
+
 def _unsupported(request: Request) -> Reply | None:
     """Refuse what would be read as something it is not."""
-    if b"inference-header-content-length" in request.headers:
-        message = "binary tensor data (Inference-Header-Content-Length) is not supported; send JSON"
-        return error_reply(HTTPStatus.BAD_REQUEST, message)
     encoding = request.headers.get(b"content-encoding", b"identity")
     if encoding.lower() != b"identity":
-        message = f"Content-Encoding {encoding[:50].decode(errors='replace')!r} is not supported; send plain JSON"
+        message = f"Content-Encoding {encoding[:50].decode(errors='replace')!r} is not supported; send the body plain"
         return error_reply(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, b"Accept-Encoding: identity\r\n")
     return None

@@ -15,12 +15,12 @@ from serinus_server import __version__
 from serinus_server.access_log import AccessLog
 from serinus_server.admission import Admission
 from serinus_server.cgroup import available_cpus
-from serinus_server.decode import InferRequest
 from serinus_server.drain import drain
 from serinus_server.encode import NotRepresentableError, encode
 from serinus_server.executor import Executor
 from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
+from serinus_server.infer_request import InferRequest
 from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model, find_model_file, load

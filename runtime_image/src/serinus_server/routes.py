@@ -17,6 +17,7 @@ from serinus_server.readiness import Readiness
 
 _SERVER_NAME = "serinus-server"
 _PLATFORM = "onnxruntime_onnx"
+_EXTENSIONS = ["binary_tensor_data"]
 
 
 class Page:
@@ -119,7 +120,7 @@ class _Pages:
         self._metrics = metrics
 
     def server(self) -> Reply:
-        return json_reply(HTTPStatus.OK, {"name": _SERVER_NAME, "version": __version__, "extensions": []})
+        return json_reply(HTTPStatus.OK, {"name": _SERVER_NAME, "version": __version__, "extensions": _EXTENSIONS})
 
     def live(self) -> Reply:
         return json_reply(HTTPStatus.OK, {"live": True})

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from serinus_server.datatypes import BY_ONNX_TYPE, Datatype
-from serinus_server.decode import InferRequest, InvalidRequestError, decode
+from serinus_server.decode import decode
+from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.model import Signature, TensorSpec
 from tests.unit.server.serving import tensor
 
@@ -152,7 +153,15 @@ def without(entry: dict[str, Any], key: str) -> dict[str, Any]:
         ({"inputs": [{**A, "data": [[1, 2], [3, 4]]}, B]}, "'data' is nested as [2, 2], but 'shape' says [1, 4]"),
         ({"inputs": [A, {**B, "data": 7}]}, "input 'b': 'data' must be a list, not 7"),
         ({"inputs": [A, without(B, "data")]}, "input 'b': 'data' must be a list, not null"),
-        ({"inputs": [A, {**without(B, "data"), "parameters": {"binary_data_size": 8}}]}, "binary tensor data"),
+        (
+            {"inputs": [A, {**without(B, "data"), "parameters": {"binary_data_size": 8}}]},
+            "input 'b' has 'binary_data_size', but the header Inference-Header-Content-Length is missing",
+        ),
+        ({"inputs": [A, {**B, "parameters": 1}]}, "'parameters' of input 'b' must be an object, not 1"),
+        (
+            {"inputs": [A, {**without(B, "data"), "parameters": {"shared_memory_region": "r"}}]},
+            "input 'b' names a shared memory region, which is not supported",
+        ),
         ({"inputs": [A, B], "id": 7}, "'id' must be a string, not 7"),
         ({"inputs": [A, B], "outputs": {}}, "'outputs' must be a list, not an object"),
         ({"inputs": [A, B], "outputs": ["y"]}, "each of 'outputs' must be an object with a 'name'"),
@@ -160,14 +169,17 @@ def without(entry: dict[str, Any], key: str) -> dict[str, Any]:
         ({"inputs": [A, B], "outputs": [{"name": "y"}, {"name": "y"}]}, "output 'y' is requested twice"),
         ({"inputs": [A, B], "outputs": [{"name": "scores"}]}, "is a seq(map(int64,float)), which the protocol"),
         (
-            {"inputs": [A, B], "outputs": [{"name": "y", "parameters": {"binary_data": True}}]},
-            "output 'y' asks for binary_data: binary tensor data is not supported",
+            {"inputs": [A, B], "outputs": [{"name": "y", "parameters": {"binary_data": 1}}]},
+            "'binary_data' of output 'y' must be true or false, not 1",
         ),
         (
             {"inputs": [A, B], "outputs": [{"name": "y", "parameters": {"classification": 2}}]},
             "output 'y' asks for classification",
         ),
-        ({"inputs": [A, B], "parameters": {"binary_data_output": True}}, "the request asks for binary_data_output"),
+        (
+            {"inputs": [A, B], "parameters": {"binary_data_output": "yes"}},
+            "'binary_data_output' of the request must be true or false, not 'yes'",
+        ),
         ({"inputs": [A, B], "parameters": 1}, "'parameters' of the request must be an object, not 1"),
     ],
 )
@@ -209,6 +221,13 @@ def test_id_and_unknown_members_pass() -> None:
     decoded = decode(orjson.dumps(document), TWO)
     assert isinstance(decoded, InferRequest)
     assert decoded.id == "é-1"
+
+
+def test_parameters_of_the_request_pass_but_those_for_the_server() -> None:
+    parameters = {"session": "s-1", "priority": 3, "dry": True, "binary_data_output": False}
+    document = {"inputs": [A, B], "parameters": parameters}
+    assert decode(orjson.dumps(document), TWO).parameters == {"session": "s-1", "priority": 3, "dry": True}
+    assert decode(orjson.dumps({"inputs": [A, B]}), TWO).parameters == {}
 
 
 def test_optional_inputs_may_be_left_out() -> None:

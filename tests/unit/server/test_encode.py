@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from serinus_server.datatypes import BY_ONNX_TYPE
-from serinus_server.decode import InferRequest
 from serinus_server.encode import NotRepresentableError, encode
+from serinus_server.infer_request import InferRequest
 from serinus_server.model import Model, Signature, Tensor, TensorSpec
 
 TYPES = {datatype.name: datatype for datatype in BY_ONNX_TYPE.values()}
@@ -19,7 +19,7 @@ def encoded(request_id: str | None = None, **tensors: tuple[str, Tensor]) -> dic
     outputs = {name: TensorSpec(name, TYPES[datatype], None) for name, (datatype, _) in tensors.items()}
     model = Model("m", "7", Signature({}, outputs, {}), ANY_SESSION, "digest", 0.0)
     request = InferRequest(request_id, {}, list(tensors))
-    reply: dict[str, Any] = json.loads(encode(model, request, [values for _, values in tensors.values()]))
+    reply: dict[str, Any] = json.loads(encode(model, request, [values for _, values in tensors.values()]).body)
     return reply
 
 

@@ -43,7 +43,7 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def test_server_and_health(types: Serving) -> None:
     status, server = types.get("/v2")
-    assert (status, server["name"], server["extensions"]) == (200, "serinus-server", [])
+    assert (status, server["name"], server["extensions"]) == (200, "serinus-server", ["binary_tensor_data"])
     assert types.get("/v2/health/live") == (200, {"live": True})
     assert types.get("/v2/health/ready") == (200, {"ready": True})
     assert types.get("/v2/models/m/ready") == (200, {"name": "m", "ready": True})
@@ -102,7 +102,8 @@ def test_a_failing_run_is_500_and_the_next_one_is_fine(lookup: Serving) -> None:
 def test_infinity_in_a_reply_is_an_error_unless_not_asked_for(lookup: Serving) -> None:
     inputs = [tensor("i", "INT64", [2], [1, 0])]
     status, reply = lookup.infer({"inputs": inputs})
-    assert (status, reply) == (500, {"error": "output 'r': element 1 is inf, and JSON has no such number"})
+    complaint = "output 'r': element 1 is inf, and JSON has no such number; ask for it as binary data"
+    assert (status, reply) == (500, {"error": complaint})
     status, reply = lookup.infer({"inputs": inputs, "outputs": [{"name": "y"}]})
     assert (status, reply["outputs"][0]["data"]) == (200, [1.0, 0.0])
 
@@ -117,9 +118,9 @@ def test_infinity_in_a_reply_is_an_error_unless_not_asked_for(lookup: Serving) -
         (400, "input 'i' is missing", {"inputs": []}, {}),
         (
             400,
-            "binary tensor data (Inference-Header-Content-Length)",
-            b"{}\0",
-            {"Inference_Header_Content_Length": "2"},
+            "Inference-Header-Content-Length must be a number of bytes, not '-2'",
+            b"{}",
+            {"Inference_Header_Content_Length": "-2"},
         ),
         (415, "Content-Encoding 'gzip' is not supported", b"\x1f\x8b", {"Content_Encoding": "gzip"}),
     ],

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,19 +67,23 @@ def test_health_answers_during_runs(slow: Serving) -> None:
     assert slowest < 0.5
 
 
-def test_a_client_that_left_is_not_computed_for(slow: Serving) -> None:
-    left = slow.metric("serinus_requests_total", code="499")
-    connections = [slow.connect() for _ in range(3)]
-    body = json.dumps(REQUEST).encode()
-    for connection in connections:
-        head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
-        connection.sendall(head + body)
-    time.sleep(0.05)
-    for connection in connections:
-        connection.close()
-    time.sleep(0.05)
-    assert slow.metric("serinus_requests_total", code="499") == left + 3
-    assert slow.infer(REQUEST)[0] == 200
+def test_client_disconnect(tmp_path: Path) -> None:
+    """Nobody computes for a client that left, be its request queued or running."""
+    model = models.save(models.slow(3_000_000), tmp_path)  # seconds each, which nobody waits for
+    with serving(model, "--skip-warm-up") as server:
+        connections = [server.connect() for _ in range(5)]
+        body = json.dumps(REQUEST).encode()
+        for connection in connections:
+            head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+            connection.sendall(head + body)
+        _wait_until(lambda: server.metric("serinus_in_flight_requests") == 5)
+        for connection in connections:
+            connection.close()
+        _wait_until(lambda: server.metric("serinus_requests_total", code="499") == 5)
+        assert server.metric("serinus_in_flight_requests") == 0
+        before = _cpu_seconds(server)
+        time.sleep(0.5)
+        assert _cpu_seconds(server) - before < 0.2
 
 
 def test_timeout_is_504_and_stops_the_run(tmp_path: Path) -> None:
@@ -121,6 +125,13 @@ def test_bytes_in_work_are_bounded(tmp_path: Path) -> None:
             second.sendall(head % 100 + b" " * 100)
             assert b"503 Service Unavailable" in second.recv(65536)
         assert server.metric("serinus_rejected_requests_total", reason="in_flight_bytes") == 1
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _cpu_seconds(server: Serving) -> float:
