@@ -11,6 +11,7 @@ from serinus.api.status import Phase, Stage, Verdict
 from serinus.api.units import parse_duration
 from serinus.core import canary
 from serinus.core.canary import METRICS_PATIENCE
+from serinus.core.observe import PodFailure
 from serinus.core.revision import revision_of
 from serinus.ports import MetricsUnavailableError
 from tests.unit.core.rollouts import START, Wish, World, deployed, spec_of
@@ -760,12 +761,12 @@ def test_the_clock_of_a_step_starts_when_its_requests_flow() -> None:
     world.now += timedelta(minutes=1)
     world.visit()
     rollout = world.state.rollout
-    assert (rollout.phase, rollout.stage, rollout.reason) == (Phase.PROGRESSING, Stage.SCALING, "ShiftingTraffic")
+    assert (rollout.phase, rollout.stage, rollout.reason) == (Phase.PROGRESSING, Stage.SHIFT_TRAFFIC, "ShiftingTraffic")
     assert world.selected is None
     world.selected = world.state.stable.name  # the API server did not take the write
     world.now += timedelta(minutes=1)
     situation = world._situation()
-    assert canary.step(situation).state.rollout.stage is Stage.SCALING
+    assert canary.step(situation).state.rollout.stage is Stage.SHIFT_TRAFFIC
     world.selected = None
     world.visit()
     assert world.state.rollout.stage is Stage.ANALYZING
@@ -873,6 +874,48 @@ def test_a_rollback_is_over_when_stable_has_all_requests() -> None:
     assert canary.step(situation).state.rollout.phase is Phase.ROLLING_BACK
     world.settle()
     assert world.state.rollout.phase is Phase.ROLLED_BACK
+
+
+def test_a_spec_that_goes_back_to_stable_during_the_rollback_is_at_rest() -> None:
+    world = deployed(spec_of("1"))
+    world.ask(spec_of("2"))
+    world.run(timedelta(minutes=1))
+    world.command("abort")
+    world.visit()
+    world.ask(spec_of("1"))
+    world.settle()
+    rollout = world.state.rollout
+    assert (rollout.phase, rollout.reason) == (Phase.STABLE, "Reverted")
+    assert rollout.message == "The spec asks for version 1 again, which serves."
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1", "The spec asks for version 1 again; version 2 is taken out."),
+        ("3", "The spec asks for version 3 now; version 2 is taken out first."),
+    ],
+)
+def test_a_version_that_is_asked_for_no_longer_is_taken_out_and_not_blamed(version: str, message: str) -> None:
+    world = deployed(spec_of("1"))
+    world.ask(spec_of("2"))
+    world.run(timedelta(minutes=1))
+    world.ask(spec_of(version))
+    world.visit()
+    told = world.told[-1]
+    assert (told.severity, told.reason, told.message) == ("Normal", "RollingBack", message)
+    assert world.state.rollout.failed_revisions == ()
+
+
+def test_one_broken_pod_of_stable_promotes_nothing() -> None:
+    world = deployed(spec_of("1"))
+    world.ask(spec_of("2"))
+    world.run(timedelta(minutes=1))
+    situation = world._situation()
+    failures = {world.state.stable.name: PodFailure("fraud-x", "server", "OOMKilled", "killed")}
+    observed = replace(situation.observed, failures=failures)
+    assert observed.ready(world.state.stable.name) > 0
+    assert canary.step(replace(situation, observed=observed)).state.rollout.phase is Phase.PROGRESSING
 
 
 def test_a_retry_given_during_the_rollback_is_heard_after_it() -> None:
