@@ -761,12 +761,12 @@ def test_the_clock_of_a_step_starts_when_its_requests_flow() -> None:
     world.now += timedelta(minutes=1)
     world.visit()
     rollout = world.state.rollout
-    assert (rollout.phase, rollout.stage, rollout.reason) == (Phase.PROGRESSING, Stage.SHIFT_TRAFFIC, "ShiftingTraffic")
+    assert (rollout.phase, rollout.stage, rollout.reason) == (Phase.PROGRESSING, Stage.SCALING, "ShiftingTraffic")
     assert world.selected is None
     world.selected = world.state.stable.name  # the API server did not take the write
     world.now += timedelta(minutes=1)
     situation = world._situation()
-    assert canary.step(situation).state.rollout.stage is Stage.SHIFT_TRAFFIC
+    assert canary.step(situation).state.rollout.stage is Stage.SCALING
     world.selected = None
     world.visit()
     assert world.state.rollout.stage is Stage.ANALYZING
