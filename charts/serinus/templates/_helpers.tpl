@@ -61,6 +61,14 @@ prometheus:
   namespaceLabel: {{ .Values.prometheus.namespaceLabel | quote }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}
 workers: {{ .Values.workers }}
+{{- with .Values.gateway }}
+{{- if .name }}
+gateway:
+  namespace: {{ required "gateway.namespace must be set together with gateway.name" .namespace }}
+  name: {{ .name }}
+  domain: {{ required "gateway.domain must be set together with gateway.name" .domain }}
+{{- end }}
+{{- end }}
 lease:
   namespace: {{ .Release.Namespace }}
   name: {{ include "serinus.fullname" . }}
@@ -86,6 +94,11 @@ lease:
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, update, patch, delete]
+{{- if .Values.gateway.name }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, update, patch, delete]
+{{- end }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]

@@ -30,6 +30,15 @@ class PrometheusSettings(SpecModel):
     namespace_label: str = Field(default="namespace", pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")
 
 
+class GatewaySettings(SpecModel):
+    """The Gateway that HTTPRoutes of InferenceServices attach to."""
+
+    namespace: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    domain: str = Field(min_length=1, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    """A service is reached at the host <name>.<namespace>.<domain>."""
+
+
 class LeaseSettings(SpecModel):
     """The Lease by which the operator's replicas agree on who works."""
 
@@ -45,6 +54,8 @@ class Settings(SpecModel):
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces to look after; none: all of the cluster."""
     workers: int = Field(default=4, ge=1, le=64)
+    gateway: GatewaySettings | None = None
+    """None: requests are shared out by numbers of pods."""
     lease: LeaseSettings | None = None
     """None: this operator is the only one, and works at once."""
 

@@ -123,7 +123,7 @@ class Controller:
 
     def _children(self, key: Key) -> Children:
         def having(kind: str) -> tuple[Manifest, ...]:
-            return tuple(self._indices[kind].get(key, ()))
+            return tuple(self._indices[kind].get(key, ())) if kind in self._indices else ()
 
         return Children(
             deployments=having("deployments"),
@@ -131,6 +131,7 @@ class Controller:
             services=having("kubernetes_services"),
             autoscalers=having("autoscalers"),
             disruption_budgets=having("disruption_budgets"),
+            routes=having("routes"),
             pods=having("pods"),
         )
 

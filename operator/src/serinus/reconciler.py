@@ -14,7 +14,7 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
 from serinus.core import canary, conditions, names
 from serinus.core.command import Command, parse_command
-from serinus.core.desired import Identity, desired
+from serinus.core.desired import Identity, desired, service_url
 from serinus.core.observe import Children, Observed, observe
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.core.projection import slim_service
@@ -35,6 +35,11 @@ from serinus.ports import (
 )
 
 logger: Final = logging.getLogger(__name__)
+
+_NO_GATEWAY: Final = (
+    "spec.canary.traffic.mode: GatewayAPI needs a Gateway, and this platform has none: the operator's settings name it "
+    "(gateway.name of the chart). Use Auto or Replicas, or ask the platform team."
+)
 
 REFUSED_RETRY: Final = timedelta(minutes=1)
 """When a write that was refused for good is tried again, in case the reason has been put right."""
@@ -86,7 +91,9 @@ class Reconciler:
         try:
             spec = InferenceServiceSpec.model_validate(service["spec"])
         except ValidationError as error:
-            return Result(written=self._report_invalid(service, before, observed, error, now))
+            return Result(written=self._report_invalid(service, before, observed, _told(error), now))
+        if spec.canary.traffic.mode == "GatewayAPI" and self._settings.gateway is None:
+            return Result(written=self._report_invalid(service, before, observed, _NO_GATEWAY, now))
         return self._visit(service, spec, before, children, observed, now)
 
     def forget(self, namespace: str, name: str) -> None:
@@ -113,15 +120,23 @@ class Reconciler:
         state = state_of(before) or canary.first_state(asked, now)
         look = self._look(service, state, observed, now)
         situation = canary.Situation(
-            spec, asked, state, observed, now, look, _command(service), service=_as_kubectl_names_it(service)
+            spec,
+            asked,
+            state,
+            observed,
+            now,
+            look,
+            _command(service),
+            service=_as_kubectl_names_it(service),
+            has_gateway=self._settings.gateway is not None,
         )
         decision = canary.step(situation)
         refusal = self._memory(service).refusal
         assertions = conditions.assess(decision.state, observed, look, refusal, spec.canary)
-        written = self._write_status(service, before, decision.state, observed, assertions, now)
+        written = self._write_status(service, before, decision.state, spec, observed, assertions, now)
         self._tell(service, decision.transitions)
         identity = _identity(service)
-        wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server)
+        wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server, self._settings.gateway)
         sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))
         return Result(canary.next_visit(decision.state, now) if sooner is None else sooner, written)
 
@@ -130,13 +145,12 @@ class Reconciler:
         service: Manifest,
         before: InferenceServiceStatus,
         observed: Observed,
-        error: ValidationError,
+        problem: str,
         now: datetime,
     ) -> Manifest | None:
         """Say what is wrong with the spec, and leave all else as it is."""
-        problems = (f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in error.errors())
         serves = before.stable is not None and observed.ready(before.stable.revision) > 0
-        assertions = conditions.invalid_spec(" ".join(problems), serves)
+        assertions = conditions.invalid_spec(problem, serves)
         metadata = service["metadata"]
         status = before.model_copy(
             update={
@@ -182,14 +196,15 @@ class Reconciler:
         service: Manifest,
         before: InferenceServiceStatus,
         state: State,
+        spec: InferenceServiceSpec,
         observed: Observed,
         assertions: tuple[conditions.Assertion, ...],
         now: datetime,
     ) -> Manifest | None:
         """Write the intent down before anything is done about it; nothing when it stands there already."""
-        metadata = service["metadata"]
-        url = f"http://{metadata['name']}.{metadata['namespace']}.svc"
-        status = status_of(state, observed, assertions, before, metadata["generation"], url, now)
+        generation = service["metadata"]["generation"]
+        url = service_url(_identity(service), state, spec, self._settings.gateway)
+        status = status_of(state, observed, assertions, before, generation, url, now)
         return self._replace_status(service, before, status)
 
     def _replace_status(
@@ -253,6 +268,10 @@ class Reconciler:
 def _identity(service: Manifest) -> Identity:
     metadata = service["metadata"]
     return Identity(metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def _told(error: ValidationError) -> str:
+    return " ".join(f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in error.errors())
 
 
 def _as_kubectl_names_it(service: Manifest) -> str:

@@ -13,9 +13,10 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.core import canary
 from serinus.core.canary import Situation, Transition
 from serinus.core.command import Command, Verb
-from serinus.core.desired import stable_replicas, traffic_to, wanted_canary_replicas
-from serinus.core.observe import Observed, PodFailure, Workload
+from serinus.core.desired import stable_replicas, wanted_canary_replicas
+from serinus.core.observe import Observed, PodFailure, Route, Workload
 from serinus.core.revision import Revision, revision_of
+from serinus.core.traffic import TrafficMode, route_weights, service_target, traffic_mode
 from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
@@ -75,8 +76,9 @@ class Traffic:
 class World:
     """One service, its operator and its cluster. Every visit checks what holds of all visits."""
 
-    def __init__(self, spec: InferenceServiceSpec) -> None:
+    def __init__(self, spec: InferenceServiceSpec, *, has_gateway: bool = False) -> None:
         self.spec = spec
+        self.has_gateway = has_gateway
         self.now = START
         self.traffic = Traffic()
         self.metrics_work = True
@@ -84,6 +86,7 @@ class World:
         self.state = canary.first_state(revision_of(spec), self.now)
         self.pods: dict[str, Workload] = {}
         self.selected: str | None = None
+        self.route: Route | None = None
         self.failures: dict[str, PodFailure] = {}
         self.unready: dict[str, int] = {}
         self.told: list[Transition] = []
@@ -177,10 +180,17 @@ class World:
             workloads=dict(self.pods),
             failures={name: failure for name, failure in failures.items() if name in self.pods},
             traffic_to=self.selected,
+            route=self.route,
         )
+
+    @property
+    def mode(self) -> TrafficMode:
+        return traffic_mode(self.state.rollout.policy or self.spec.canary, has_gateway=self.has_gateway)
 
     def share(self, revision: Revision) -> float:
         """The part of the requests that reaches the pods of `revision`."""
+        if self.route is not None:
+            return self.route.weights.get(revision.name, 0) / 100
         serving = {name: pods.ready for name, pods in self.pods.items() if self.selected in (None, name)}
         return serving.get(revision.name, 0) / max(1, sum(serving.values()))
 
@@ -195,7 +205,15 @@ class World:
             self._versions.setdefault(revision.name, revision.version)
         look = self._look() if canary.look_is_due(self.state, self.now) else None
         return Situation(
-            self.spec, asked, self.state, self.observed(), self.now, look, self.annotation, service=SERVICE
+            self.spec,
+            asked,
+            self.state,
+            self.observed(),
+            self.now,
+            look,
+            self.annotation,
+            service=SERVICE,
+            has_gateway=self.has_gateway,
         )
 
     def _look(self) -> MetricsSample | MetricsUnavailableError:
@@ -213,12 +231,16 @@ class World:
 
     def _carry_out(self, observed: Observed) -> None:
         state = self.state
-        self.selected = traffic_to(state)
+        self.selected = service_target(state, self.mode)
+        if self.mode is TrafficMode.GATEWAY_API:
+            self.route = Route(route_weights(state), accepted=True)
         wanted = {state.stable.name: stable_replicas(self.spec, state, observed)}
         if state.canary is not None:
             present = observed.replicas(state.canary.name)
             rolling_back = state.rollout.phase is Phase.ROLLING_BACK
-            wanted[state.canary.name] = present if rolling_back else wanted_canary_replicas(self.spec, state, observed)
+            wanted[state.canary.name] = (
+                present if rolling_back else wanted_canary_replicas(self.spec, state, observed, self.mode)
+            )
         self.pods = {name: Workload(replicas, 0) for name, replicas in wanted.items()}
 
     def _pods_follow(self) -> None:
@@ -241,11 +263,14 @@ class World:
         if self.selected is not None and self.selected != state.stable.name:
             assert rollout.phase is Phase.PROMOTING
             assert rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE)
+        if self.route is not None:
+            assert sum(self.route.weights.values()) == 100
+            assert all(self.pods[name].replicas for name, weight in self.route.weights.items() if weight)
 
 
-def deployed(spec: InferenceServiceSpec) -> World:
+def deployed(spec: InferenceServiceSpec, *, has_gateway: bool = False) -> World:
     """A service whose first version serves."""
-    world = World(spec)
+    world = World(spec, has_gateway=has_gateway)
     world.run_until(Phase.STABLE)
     world.told.clear()
     world.phases.clear()

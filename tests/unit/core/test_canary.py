@@ -690,9 +690,10 @@ STORIES = {
 }
 
 
+@pytest.mark.parametrize("has_gateway", [False, True], ids=["replicas", "gateway"])
 @pytest.mark.parametrize("story", [pytest.param(story, id=name) for name, story in STORIES.items()])
-def test_story(story: Story) -> None:
-    world = deployed(spec_of("1", **story.first))
+def test_story(story: Story, has_gateway: bool) -> None:
+    world = deployed(spec_of("1", **story.first), has_gateway=has_gateway)
     for happening in story.happens:
         happening(world)
     world.settle()
@@ -761,16 +762,51 @@ def test_the_clock_of_a_step_starts_when_its_requests_flow() -> None:
     world.now += timedelta(minutes=1)
     world.visit()
     rollout = world.state.rollout
-    assert (rollout.phase, rollout.stage, rollout.reason) == (Phase.PROGRESSING, Stage.SCALING, "ShiftingTraffic")
+    assert (rollout.phase, rollout.stage, rollout.reason) == (Phase.PROGRESSING, Stage.SHIFT_TRAFFIC, "ShiftingTraffic")
     assert world.selected is None
     world.selected = world.state.stable.name  # the API server did not take the write
     world.now += timedelta(minutes=1)
     situation = world._situation()
-    assert canary.step(situation).state.rollout.stage is Stage.SCALING
+    assert canary.step(situation).state.rollout.stage is Stage.SHIFT_TRAFFIC
     world.selected = None
     world.visit()
     assert world.state.rollout.stage is Stage.ANALYZING
     assert world.state.rollout.stage_started_at == START + timedelta(minutes=2)
+
+
+def test_a_route_that_the_gateway_refuses_is_waited_for_and_told() -> None:
+    world = deployed(spec_of("1"), has_gateway=True)
+    world.ask(spec_of("2"))
+    world.visit()
+    world.visit()
+    assert world.state.rollout.stage == "ShiftTraffic"
+    assert world.route is not None
+    world.route = replace(world.route, accepted=False, refusal="NotAllowedByListeners: no route from here")
+    rollout = canary.step(world._situation()).state.rollout
+    assert (rollout.stage, rollout.reason) == (Stage.SHIFT_TRAFFIC, "RouteNotAccepted")
+    assert "NotAllowedByListeners: no route from here" in rollout.message
+    world.visit()
+    world.visit()
+    assert world.state.rollout.stage is Stage.ANALYZING
+
+
+def test_behind_a_gateway_weight_is_raised_after_the_pods_and_lowered_before_them() -> None:
+    world = deployed(spec_of("1", replicas=4), has_gateway=True)
+    world.ask(spec_of("2", replicas=4))
+    world.run_until(Phase.PROGRESSING)
+    world.run(timedelta(seconds=100))
+    world.unready["2"] = 2
+    world.run(timedelta(minutes=5))
+    assert (world.state.rollout.step_index, world.state.rollout.stage) == (1, Stage.SCALING)
+    assert world.state.rollout.weight.desired == 20
+    world.unready["2"] = 0
+    world.settle()
+    assert world.state.rollout.weight.desired == 50
+    world.break_pods("2", "CrashLoopBackOff", "exits")
+    world.visit()
+    assert world.route is not None
+    assert world.route.weights == {world.state.stable.name: 100}
+    assert world.wants(world.state.canary) == 2
 
 
 def test_a_step_waits_for_its_pods_before_it_is_judged() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from serinus.api.status import Phase, Rollout, Stage
+from serinus.api.status import Phase, Rollout, Stage, Weight
 from serinus.api.v1beta1 import InferenceServiceSpec
-from serinus.config import ServerSettings
+from serinus.config import GatewaySettings, ServerSettings
 from serinus.core.desired import (
     REVISION_HISTORY_LIMIT,
     Desired,
@@ -24,13 +24,13 @@ from serinus.core.desired import (
     has_autoscaler,
     pod_template,
     stable_replicas,
-    traffic_to,
     wanted_canary_replicas,
 )
 from serinus.core.names import REVISION_LABEL, workload_name
 from serinus.core.observe import Observed, Workload
 from serinus.core.revision import Revision, revision_of
 from serinus.core.state import State
+from serinus.core.traffic import TrafficMode, service_target
 from serinus.ports import Manifest
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -38,6 +38,7 @@ REWRITE = "SERINUS_REWRITE_GOLDEN" in os.environ
 
 FRAUD = Identity("risk", "fraud", "11111111-0000-0000-0000-000000000000")
 SERVER = ServerSettings(image="registry.example/serinus-server:1.0")
+GATEWAY = GatewaySettings(namespace="infra", name="shared", domain="models.example")
 
 
 def spec_of(version: str, **more: Any) -> InferenceServiceSpec:  # noqa: ANN401 - parts of a spec
@@ -65,13 +66,18 @@ class Case:
     baseline: int = 0
     observed: Observed = field(default_factory=Observed)
     server: ServerSettings = SERVER
+    gateway: GatewaySettings | None = None
+    weight: int = 0
 
     def state(self) -> State:
-        rollout = Rollout(phase=self.phase, stage=self.stage, baseline_replicas=self.baseline)
+        rollout = Rollout(
+            phase=self.phase, stage=self.stage, baseline_replicas=self.baseline, weight=Weight(desired=self.weight)
+        )
         return State(self.stable, self.canary, rollout)
 
     def desired(self) -> Desired:
-        return desired(FRAUD, self.spec, revision_of(self.spec), self.state(), self.observed, self.server)
+        asked = revision_of(self.spec)
+        return desired(FRAUD, self.spec, asked, self.state(), self.observed, self.server, self.gateway)
 
 
 ONE_SERVES = Observed(
@@ -108,6 +114,17 @@ CASES = {
     ),
     "promoting": Case(Phase.PROMOTING, Stage.BAKE, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
     "rolling_back": Case(Phase.ROLLING_BACK, None, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
+    "behind_a_gateway": Case(observed=ONE_SERVES, gateway=GATEWAY),
+    "mid_canary_behind_a_gateway": Case(
+        Phase.PROGRESSING,
+        Stage.ANALYZING,
+        spec_of("2", **SCALED),
+        canary=NEW,
+        baseline=4,
+        observed=TWO_SERVE,
+        gateway=GATEWAY,
+        weight=5,
+    ),
     "rolled_back": Case(Phase.ROLLED_BACK, spec=V2, observed=TWO_SERVE),
 }
 
@@ -289,14 +306,17 @@ def test_the_newest_revisions_are_kept_and_those_in_use() -> None:
 )
 def test_where_the_requests_go(phase: Phase, stage: Stage | None, target: str) -> None:
     case = Case(phase, stage, V2, canary=NEW, baseline=4, observed=TWO_SERVE)
-    assert traffic_to(case.state()) == {"stable": OLD.name, "canary": NEW.name, "both": None}[target]
+    assert (
+        service_target(case.state(), TrafficMode.REPLICAS)
+        == {"stable": OLD.name, "canary": NEW.name, "both": None}[target]
+    )
     (service,) = children(case.desired(), "Service")
-    expected = {} if target == "both" else {REVISION_LABEL: traffic_to(case.state())}
+    expected = {} if target == "both" else {REVISION_LABEL: service_target(case.state(), TrafficMode.REPLICAS)}
     assert service["spec"]["selector"] == {"serinus.dev/inferenceservice": "fraud"} | expected
 
 
 def test_without_a_canary_all_requests_go_to_stable() -> None:
-    assert {traffic_to(Case(phase).state()) for phase in Phase} == {OLD.name}
+    assert {service_target(Case(phase).state(), TrafficMode.REPLICAS) for phase in Phase} == {OLD.name}
 
 
 @pytest.mark.parametrize(

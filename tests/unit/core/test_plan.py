@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serinus.api.status import Phase
 from serinus.api.units import QUANTITY_PATTERN
 from serinus.core.desired import Desired
 from serinus.core.names import REVISION_LABEL, workload_name
-from serinus.core.observe import Children
+from serinus.core.observe import Children, Route
 from serinus.core.plan import Action, Apply, Delete, Scale, matches, plan
 from serinus.ports import Manifest
 from tests.unit.core.test_desired import CASES, FRAUD, NEW, OLD
@@ -28,6 +29,7 @@ KINDS = {
     "Service": "services",
     "HorizontalPodAutoscaler": "autoscalers",
     "PodDisruptionBudget": "disruption_budgets",
+    "HTTPRoute": "routes",
 }
 
 
@@ -168,10 +170,11 @@ def test_parts_of_a_pod_that_are_gone_come_back(part: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_child_that_is_gone_comes_back(kind: str) -> None:
-    live = live_of(WANTED)
+    wanted = CASES["mid_canary_behind_a_gateway"].desired() if kind == "HTTPRoute" else WANTED
+    live = live_of(wanted)
     gone = find(live, kind)
     live.remove(gone)
-    apply = planned(live)[0]
+    apply = planned(live, wanted)[0]
     assert isinstance(apply, Apply)
     assert (apply.manifest["kind"], apply.manifest["metadata"]["name"]) == (kind, gone["metadata"]["name"])
     assert not apply.exists
@@ -380,3 +383,15 @@ def test_an_object_of_that_name_without_an_owner_is_not_taken_over() -> None:
     live = live_of(WANTED)
     del find(live, "Service")["metadata"]["ownerReferences"]
     assert planned(live) == (Apply(find(list(WANTED.manifests), "Service"), exists=False),)
+
+
+@pytest.mark.parametrize(("weights", "service_goes"), [({OLD.name: 0, NEW.name: 100}, False), ({NEW.name: 100}, True)])
+def test_a_revisions_service_goes_only_when_the_route_has_let_go_of_it(
+    weights: dict[str, int], service_goes: bool
+) -> None:
+    shared = CASES["mid_canary_behind_a_gateway"]
+    observed = replace(shared.observed, route=Route(weights, accepted=True))
+    promoted = replace(shared, phase=Phase.STABLE, stage=None, stable=NEW, canary=None, observed=observed)
+    actions = planned(live_of(shared.desired()), promoted.desired())
+    gone = {action.manifest["kind"] for action in actions if isinstance(action, Delete)}
+    assert gone == ({"Deployment", "Service"} if service_goes else {"Deployment"})

@@ -22,6 +22,13 @@ VALUES: dict[str, dict[str, Any]] = {
     "deployment.yaml.j2": COMMON | {"selector": {"a": "b"}, "pod_template": {"spec": {"containers": []}}},
     "horizontalpodautoscaler.yaml.j2": COMMON
     | {"target": "fraud-0a", "min_replicas": 1, "max_replicas": 2, "cpu_utilization_percent": 70},
+    "httproute.yaml.j2": COMMON
+    | {
+        "gateway_name": "shared",
+        "gateway_namespace": "infra",
+        "host": "fraud.risk.models.example",
+        "backends": [{"name": "fraud-0a", "port": 80, "weight": 100}],
+    },
     "pod-template.yaml.j2": {
         "service": "fraud",
         "revision": "0a",

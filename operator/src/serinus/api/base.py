@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.alias_generators import to_camel
 
 from serinus.api import units
@@ -12,6 +12,14 @@ class SpecModel(BaseModel):
     """A part of the spec: camelCase on the wire, immutable, and closed to fields it does not know."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        """Read a null as the API server does: as if the field were not there."""
+        if isinstance(value, dict):
+            return {name: part for name, part in value.items() if part is not None}
+        return value
 
 
 class StatusModel(BaseModel):
@@ -40,13 +48,22 @@ Duration = Annotated[str, Field(pattern=units.DURATION_PATTERN, max_length=16)]
 Percentage = Annotated[str, Field(pattern=units.PERCENTAGE_PATTERN, max_length=8)]
 """A share such as 1% or 0.5%."""
 
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number; text or a truth value is none."""
+
+
+def _whole_number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Quantity = Annotated[
     str,
     Field(
         pattern=units.QUANTITY_PATTERN,
         max_length=20,
-        coerce_numbers_to_str=True,
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        # The API server holds text to the pattern, and whole numbers to the minimum.
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
     ),
+    BeforeValidator(_whole_number_as_text),
 ]
 """A Kubernetes quantity such as 500m, 2 or 1Gi."""

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from serinus.api import units
-from serinus.api.base import Duration, Percentage, Quantity, SpecModel, cel_rule, cel_rules
+from serinus.api.base import Duration, Percentage, Quantity, SpecModel, Whole, cel_rule, cel_rules
 from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
 
 GROUP: Final = "serinus.dev"
@@ -93,7 +93,7 @@ class Model(SpecModel):
     @field_validator("uri")
     @classmethod
     def _uri_has_a_known_scheme(cls, uri: str) -> str:
-        if not re.match(r"^(s3|https)://[^/@\s]+/[^\s]+$", uri):
+        if not re.fullmatch(r"(s3|https)://[^/@\s]+/[^\s]+", uri, re.ASCII):
             raise ValueError("must be s3://bucket/path or https://host/path, without spaces or credentials")
         return uri
 
@@ -149,7 +149,7 @@ class Resources(SpecModel):
 class AutoscalingTargets(SpecModel):
     """What the autoscaler holds the pods at."""
 
-    cpu_utilization_percent: int = Field(
+    cpu_utilization_percent: Whole = Field(
         default=70, ge=1, le=100, description="Average CPU use of the pods, in percent of their CPU request."
     )
 
@@ -167,8 +167,8 @@ class Autoscaling(SpecModel):
         )
     )
 
-    min_replicas: int = Field(default=1, ge=1, le=1000, description="The fewest pods of the stable revision.")
-    max_replicas: int | None = Field(
+    min_replicas: Whole = Field(default=1, ge=1, le=1000, description="The fewest pods of the stable revision.")
+    max_replicas: Whole | None = Field(
         default=None,
         ge=1,
         le=1000,
@@ -189,7 +189,7 @@ class Autoscaling(SpecModel):
 class CanaryStep(SpecModel):
     """A stage of a rollout: so much of the traffic, for at least so long."""
 
-    weight_percent: int = Field(
+    weight_percent: Whole = Field(
         ge=1, le=100, description="Share of the requests that the new revision gets, in percent."
     )
     duration: Duration = Field(description="How long the step lasts at least, from when its weight is in effect.")
@@ -198,7 +198,7 @@ class CanaryStep(SpecModel):
 class LatencyCheck(SpecModel):
     """How slow the new revision may be."""
 
-    percentile: int = Field(
+    percentile: Whole = Field(
         default=95,
         ge=50,
         le=99,
@@ -289,7 +289,7 @@ class Analysis(SpecModel):
     baseline: BaselineComparison = Field(
         default=BaselineComparison(), description="The comparison with the stable revision."
     )
-    min_requests: int = Field(
+    min_requests: Whole = Field(
         default=100,
         ge=1,
         le=10_000_000,
@@ -298,6 +298,18 @@ class Analysis(SpecModel):
     on_insufficient_traffic: Literal["Pause", "Promote", "Rollback"] = Field(
         default="Pause",
         description="What to do when a step is over its duration five times and has still seen too few requests.",
+    )
+
+
+class Traffic(SpecModel):
+    """How requests are shared out between the stable revision and a new one."""
+
+    mode: Literal["Auto", "Replicas", "GatewayAPI"] = Field(
+        default="Auto",
+        description="Replicas shares requests by the numbers of pods behind one Service, so that weights are as fine "
+        "as those numbers allow. GatewayAPI shares them exactly, by the weights of an HTTPRoute on the platform's "
+        "Gateway; those who call the Service itself then reach the stable revision only. Auto is GatewayAPI where the "
+        "platform has a Gateway, else Replicas.",
     )
 
 
@@ -331,6 +343,7 @@ class Canary(SpecModel):
         description="The stages of a rollout, in order. After the last one the revision is promoted.",
     )
     analysis: Analysis = Field(default=Analysis(), description="How the new revision is judged.")
+    traffic: Traffic = Field(default=Traffic(), description="How requests are shared out during a rollout.")
     promotion: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
         description="Manual waits after the last step until the annotation serinus.dev/command says promote.",

@@ -15,9 +15,9 @@ from serinus.core import analysis as judgement
 from serinus.core.command import Command, Verb, command_line
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.observe import Observed
-from serinus.core.replicas import weight_of
 from serinus.core.revision import Revision
 from serinus.core.state import State
+from serinus.core.traffic import TrafficMode, applied_weight, is_shifted, traffic_mode, wanted_weight
 from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
 
 METRICS_PATIENCE: Final = timedelta(minutes=10)
@@ -47,11 +47,28 @@ class Situation:
     command: Command | None = None
     service: str = field(kw_only=True)
     """How a person names the service to kubectl, as in `digits -n vision`."""
+    has_gateway: bool = field(default=False, kw_only=True)
+    """Whether the platform has a Gateway that routes can attach to."""
 
     @property
     def policy(self) -> Canary:
         """The policy in force: the running rollout's own, else the spec's."""
         return self.state.rollout.policy or self.spec.canary
+
+    @property
+    def mode(self) -> TrafficMode:
+        """What shares the requests out."""
+        return traffic_mode(self.policy, has_gateway=self.has_gateway)
+
+    @property
+    def wanted_canary_replicas(self) -> int:
+        """Pods that the new revision is to have now."""
+        return wanted_canary_replicas(self.spec, self.state, self.observed, self.mode)
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether requests are shared out as the state asks for."""
+        return is_shifted(self.state, self.observed, self.mode)
 
     @property
     def current_step(self) -> CanaryStep:
@@ -284,24 +301,32 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
 
 def _progress(situation: Situation, canary: Revision) -> Decision:
     """Scale for the step, give it its requests, then judge; the step's clock starts when both are done."""
-    state, observed = situation.state, situation.observed
+    state = situation.state
+    weight = situation.current_step.weight_percent
     if state.rollout.stage is Stage.SCALING:
-        wanted = wanted_canary_replicas(situation.spec, state, observed)
-        if observed.ready(canary.name) < wanted:
+        if situation.observed.ready(canary.name) < situation.wanted_canary_replicas:
             return Decision(state)
-        if state.rollout.phase is Phase.CANARY_STARTING:
-            message = f"Version {canary.version} is ready and begins to get requests."
-            return Decision(_moved(situation, state, Phase.PROGRESSING, Stage.SCALING, "ShiftingTraffic", message))
-        if observed.traffic_to is not None:
-            return Decision(state)
+        message = f"Version {canary.version} is ready for {weight}% of the requests and begins to get them."
+        return Decision(_moved(situation, state, Phase.PROGRESSING, Stage.SHIFT_TRAFFIC, "ShiftingTraffic", message))
+    if state.rollout.stage is Stage.SHIFT_TRAFFIC:
+        if not situation.is_shifted:
+            return Decision(_with_refusal(situation))
         analysis = judgement.begin_step(state.analysis or AnalysisStatus())
         number, steps = state.rollout.step_index + 1, len(situation.policy.steps)
-        weight = situation.current_step.weight_percent
         message = f"Step {number} of {steps}: version {canary.version} gets {weight}% of the requests and is judged."
         judged = replace(state, analysis=analysis)
         moved = _moved(situation, judged, Phase.PROGRESSING, Stage.ANALYZING, "Analyzing", message)
         return Decision(moved, (Transition("Normal", "StepStarted", message),))
     return _judge(_looked(situation, canary), canary)
+
+
+def _with_refusal(situation: Situation) -> State:
+    """The state, with why the Gateway does not take the route, where it says so."""
+    state, route = situation.state, situation.observed.route
+    if situation.mode is TrafficMode.REPLICAS or route is None or not route.refusal:
+        return state
+    message = f"The Gateway does not accept the HTTPRoute as it is now: {_shortened(route.refusal)}"
+    return replace(state, rollout=state.rollout.model_copy(update={"reason": "RouteNotAccepted", "message": message}))
 
 
 def _looked(situation: Situation, canary: Revision) -> Situation:
@@ -437,15 +462,13 @@ def _promote(situation: Situation, canary: Revision) -> Decision:
     state, observed = situation.state, situation.observed
     rollout = state.rollout
     ready = observed.ready(canary.name)
-    all_are_ready = ready >= wanted_canary_replicas(situation.spec, state, observed)
+    all_are_ready = ready >= situation.wanted_canary_replicas
     if rollout.stage is Stage.SCALE_UP:
         return Decision(_at_stage(situation, state, Stage.SHIFT_TRAFFIC) if all_are_ready else state)
     if ready == 0 and observed.ready(state.stable.name):
         return _roll_back(situation, canary, "NotReady", "It was to get all requests, and none of its pods is ready.")
     if rollout.stage is Stage.SHIFT_TRAFFIC:
-        if observed.traffic_to != canary.name:
-            return Decision(state)
-        return Decision(_at_stage(situation, state, Stage.BAKE))
+        return Decision(_at_stage(situation, state, Stage.BAKE) if situation.is_shifted else _with_refusal(situation))
     situation = _looked(situation, canary)
     analysis = situation.state.analysis
     judged = rollout.reason != "PromotedByCommand"
@@ -485,7 +508,7 @@ def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *,
 
 def _finish_roll_back(situation: Situation) -> Decision:
     state = situation.state
-    if situation.observed.traffic_to != state.stable.name:
+    if not situation.is_shifted:
         return Decision(state)
     rollout = _rollout_over(state.rollout)
     over = State(stable=state.stable, canary=None, rollout=rollout, analysis=state.analysis)
@@ -546,21 +569,15 @@ def _at_stage(situation: Situation, state: State, stage: Stage) -> State:
 
 
 def _with_weight(situation: Situation, state: State) -> State:
-    """Write down the share of the requests that is asked for, and the one that the ready pods make."""
-    rollout, observed = state.rollout, situation.observed
-    if state.canary is None:
-        weight = Weight()
-    else:
-        steps = (rollout.policy or situation.spec.canary).steps
-        desired = steps[min(rollout.step_index, len(steps) - 1)].weight_percent
-        applied = 0
-        if observed.traffic_to == state.canary.name:
-            applied = 100
-        elif observed.traffic_to is None:
-            applied = weight_of(observed.ready(state.canary.name), observed.ready(state.stable.name))
-        if rollout.phase is Phase.PROMOTING:
-            desired = 100
-        elif rollout.phase in (Phase.ROLLING_BACK, Phase.CANARY_STARTING):
-            desired = 0
-        weight = Weight(desired=desired, applied=applied, measured=rollout.weight.measured)
+    """Write down the share of the requests that is asked for, and the one that is in effect."""
+    rollout = state.rollout
+    weight = Weight()
+    if state.canary is not None:
+        policy = rollout.policy or situation.spec.canary
+        mode = traffic_mode(policy, has_gateway=situation.has_gateway)
+        weight = Weight(
+            desired=wanted_weight(state, policy),
+            applied=applied_weight(state, situation.observed, mode),
+            measured=rollout.weight.measured,
+        )
     return replace(state, rollout=rollout.model_copy(update={"weight": weight}))

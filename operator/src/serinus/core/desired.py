@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from serinus.api.status import Phase, Stage
+from serinus.api.status import Phase
 from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
-from serinus.config import ServerSettings
+from serinus.config import GatewaySettings, ServerSettings
 from serinus.core import names
 from serinus.core.observe import Observed
-from serinus.core.replicas import canary_replicas
+from serinus.core.replicas import canary_replicas, replicas_for_share
 from serinus.core.revision import Revision
 from serinus.core.state import State
 from serinus.core.templates import render
+from serinus.core.traffic import TrafficMode, route_weights, service_target, traffic_mode
 from serinus.ports import Manifest
 
 REVISION_HISTORY_LIMIT: Final = 10
@@ -48,6 +49,8 @@ class Desired:
     """By Deployment name; one that is left out keeps what it has."""
     kept_revisions: frozenset[str]
     """Revisions whose ControllerRevision stays."""
+    routed_revisions: frozenset[str] = frozenset()
+    """Revisions whose own Service stays, since the route has yet to let go of it."""
 
 
 def desired(
@@ -57,8 +60,10 @@ def desired(
     state: State,
     observed: Observed,
     server: ServerSettings,
+    gateway: GatewaySettings | None = None,
 ) -> Desired:
     """The children for `state`. `asked` is the revision that `spec` stands for."""
+    mode = traffic_mode(state.rollout.policy or spec.canary, has_gateway=gateway is not None)
     manifests: list[Manifest] = []
     replicas: dict[str, int] = {}
     for revision in (state.stable, state.canary):
@@ -73,11 +78,17 @@ def desired(
         if template is not None:
             number = observed.history.get(revision.name, max(observed.history.values(), default=0) + 1)
             manifests += _revision_manifests(identity, revision, template, number)
-    manifests += _service_manifests(identity, spec, state)
+    manifests += _service_manifests(identity, spec, state, mode)
+    routed: frozenset[str] = frozenset()
+    if gateway is not None and mode is TrafficMode.GATEWAY_API:
+        manifests += _route_manifests(identity, state, gateway)
+        routed = frozenset(observed.route.weights if observed.route else ())
     replicas[names.workload_name(identity.name, state.stable.name)] = stable_replicas(spec, state, observed)
     if state.canary is not None and state.rollout.phase is not Phase.ROLLING_BACK:
-        replicas[names.workload_name(identity.name, state.canary.name)] = wanted_canary_replicas(spec, state, observed)
-    return Desired(tuple(manifests), replicas, _kept_revisions(state, observed))
+        replicas[names.workload_name(identity.name, state.canary.name)] = wanted_canary_replicas(
+            spec, state, observed, mode
+        )
+    return Desired(tuple(manifests), replicas, _kept_revisions(state, observed), routed)
 
 
 def pod_template(
@@ -116,7 +127,9 @@ def stable_replicas(spec: InferenceServiceSpec, state: State, observed: Observed
     return max(floor, observed.replicas(state.stable.name))
 
 
-def wanted_canary_replicas(spec: InferenceServiceSpec, state: State, observed: Observed) -> int:
+def wanted_canary_replicas(
+    spec: InferenceServiceSpec, state: State, observed: Observed, mode: TrafficMode = TrafficMode.REPLICAS
+) -> int:
     """Canary pods wanted: those that make the step's weight, or all when it is being promoted. Never fewer than now."""
     stable = stable_replicas(spec, state, observed)
     current = observed.replicas(state.canary.name if state.canary else None)
@@ -125,19 +138,9 @@ def wanted_canary_replicas(spec: InferenceServiceSpec, state: State, observed: O
         return max(stable, current)
     steps = (rollout.policy or spec.canary).steps
     step = steps[min(rollout.step_index, len(steps) - 1)]
+    if mode is TrafficMode.GATEWAY_API:
+        return max(replicas_for_share(step.weight_percent, stable), current)
     return max(canary_replicas(step.weight_percent, stable), current)
-
-
-def traffic_to(state: State) -> str | None:
-    """The one revision that should get all requests; None for all revisions together."""
-    rollout = state.rollout
-    if state.canary is None:
-        return state.stable.name
-    if rollout.phase is Phase.PROMOTING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE):
-        return state.canary.name
-    if rollout.phase in (Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED):
-        return None
-    return state.stable.name
 
 
 def _revision_manifests(identity: Identity, revision: Revision, template: Manifest, number: int) -> list[Manifest]:
@@ -155,14 +158,59 @@ def _revision_manifests(identity: Identity, revision: Revision, template: Manife
     ]
 
 
-def _service_manifests(identity: Identity, spec: InferenceServiceSpec, state: State) -> list[Manifest]:
+def service_url(identity: Identity, state: State, spec: InferenceServiceSpec, gateway: GatewaySettings | None) -> str:
+    """Where the service answers: at the Gateway where a route leads to it, else at its Service."""
+    mode = traffic_mode(state.rollout.policy or spec.canary, has_gateway=gateway is not None)
+    if gateway is not None and mode is TrafficMode.GATEWAY_API:
+        return f"http://{_host(identity, gateway)}"
+    return f"http://{identity.name}.{identity.namespace}.svc"
+
+
+def _host(identity: Identity, gateway: GatewaySettings) -> str:
+    return f"{identity.name}.{identity.namespace}.{gateway.domain}"
+
+
+def _route_manifests(identity: Identity, state: State, gateway: GatewaySettings) -> list[Manifest]:
+    """A Service for each revision, and the route that shares the requests out between them."""
+    owned: dict[str, Any] = {"namespace": identity.namespace, "owners": [identity.owner_reference()]}
+    revisions = [revision for revision in (state.stable, state.canary) if revision is not None]
+    services = [
+        render(
+            "service.yaml.j2",
+            name=names.workload_name(identity.name, revision.name),
+            labels=names.revision_labels(identity.name, revision.name, revision.version),
+            selector=names.revision_selector(identity.name, revision.name),
+            **owned,
+        )
+        for revision in revisions
+    ]
+    backends = [
+        {"name": names.workload_name(identity.name, revision), "port": 80, "weight": weight}
+        for revision, weight in route_weights(state).items()
+    ]
+    route = render(
+        "httproute.yaml.j2",
+        name=identity.name,
+        labels=names.service_labels(identity.name),
+        gateway_name=gateway.name,
+        gateway_namespace=gateway.namespace,
+        host=_host(identity, gateway),
+        backends=backends,
+        **owned,
+    )
+    return [*services, route]
+
+
+def _service_manifests(
+    identity: Identity, spec: InferenceServiceSpec, state: State, mode: TrafficMode
+) -> list[Manifest]:
     values: dict[str, Any] = {
         "name": identity.name,
         "namespace": identity.namespace,
         "labels": names.service_labels(identity.name),
         "owners": [identity.owner_reference()],
     }
-    target = traffic_to(state)
+    target = service_target(state, mode)
     everything = names.service_selector(identity.name)
     selector = names.revision_selector(identity.name, target) if target else everything
     manifests = [

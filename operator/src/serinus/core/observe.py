@@ -49,6 +49,7 @@ class Children:
     services: tuple[Manifest, ...] = ()
     autoscalers: tuple[Manifest, ...] = ()
     disruption_budgets: tuple[Manifest, ...] = ()
+    routes: tuple[Manifest, ...] = ()
     pods: tuple[Manifest, ...] = ()
 
 
@@ -71,6 +72,18 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """The HTTPRoute of a service."""
+
+    weights: Mapping[str, int]
+    """By revision."""
+    accepted: bool
+    """Whether a Gateway has accepted it as it is now."""
+    refusal: str = ""
+    """Why a Gateway does not, in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What is there, by revision."""
 
@@ -85,6 +98,7 @@ class Observed:
     """Number of each revision that has a ControllerRevision; the greatest is the newest."""
     traffic_to: str | None = None
     """The one revision that the Service selects; None while it selects all, or is not there."""
+    route: Route | None = None
 
     def ready(self, revision: str | None) -> int:
         """Ready pods of `revision`."""
@@ -108,6 +122,7 @@ def observe(owner_uid: str, children: Children) -> Observed:
         running={name: deployment["spec"]["template"] for name, deployment in deployments.items()},
         history={name: revision["revision"] for name, revision in revisions.items()},
         traffic_to=_traffic_to(service for service in children.services if is_owned(service, owner_uid)),
+        route=next((_route(route) for route in children.routes if is_owned(route, owner_uid)), None),
     )
 
 
@@ -133,9 +148,33 @@ def _workload(deployment: Manifest) -> Workload:
 
 def _traffic_to(services: Iterable[Manifest]) -> str | None:
     for service in services:
+        if revision_label(service):
+            continue  # of one revision, for a route to send to
         revision = service["spec"].get("selector", {}).get(names.REVISION_LABEL)
         return str(revision) if revision else None
     return None
+
+
+def _route(route: Manifest) -> Route:
+    backends = [backend for rule in route["spec"].get("rules", ()) for backend in rule.get("backendRefs", ())]
+    service = route["metadata"]["name"]
+    weights = {
+        str(backend["name"]).removeprefix(names.workload_name(service, "")): backend.get("weight", 1)
+        for backend in backends
+    }
+    conditions = [
+        condition
+        for parent in route.get("status", {}).get("parents", ())
+        for condition in parent.get("conditions", ())
+        if condition.get("observedGeneration") == route["metadata"].get("generation")
+    ]
+    refusals = [
+        f"{condition['reason']}: {condition.get('message', '')}"
+        for condition in conditions
+        if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] != "True"
+    ]
+    accepted = any(condition["type"] == "Accepted" and condition["status"] == "True" for condition in conditions)
+    return Route(weights, accepted and not refusals, "; ".join(refusals))
 
 
 def _failures(pods: Iterable[Manifest]) -> dict[str, PodFailure]:

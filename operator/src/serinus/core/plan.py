@@ -114,6 +114,8 @@ def _is_kept(manifest: Manifest, wanted: Desired) -> bool:
     """Whether the object stays although it is not applied now: history, and pods that a revision in use has."""
     if manifest["kind"] == "ControllerRevision":
         return revision_label(manifest) in wanted.kept_revisions
+    if manifest["kind"] == "Service":
+        return revision_label(manifest) in wanted.routed_revisions
     return manifest["kind"] == "Deployment" and manifest["metadata"]["name"] in wanted.replicas
 
 
@@ -133,6 +135,7 @@ def _all(children: Children) -> Iterable[Manifest]:
     yield from children.deployments
     yield from children.controller_revisions
     yield from children.services
+    yield from children.routes
     yield from children.autoscalers
     yield from children.disruption_budgets
 

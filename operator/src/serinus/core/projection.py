@@ -33,6 +33,8 @@ def slim_child(body: Mapping[str, Any]) -> Manifest:
     slim |= {part: body[part] for part in ("spec", "data", "revision") if part in body}
     if body["kind"] == "Deployment":
         slim["status"] = {"readyReplicas": body.get("status", {}).get("readyReplicas", 0)}
+    if body["kind"] == "HTTPRoute":
+        slim["status"] = {"parents": body.get("status", {}).get("parents", [])}
     return slim
 
 

@@ -13,6 +13,11 @@ def canary_replicas(weight_percent: int, stable_replicas: int) -> int:
     return max(1, (2 * stable_replicas * weight_percent + others) // (2 * others))
 
 
+def replicas_for_share(weight_percent: int, stable_replicas: int) -> int:
+    """Canary pods that bear `weight_percent` of the requests as `stable_replicas` pods bear all of them; at least 1."""
+    return max(1, -(-stable_replicas * weight_percent // 100))
+
+
 def weight_of(canary_pods: int, stable_pods: int) -> int:
     """The share of the requests in percent that a Service gives the canary's pods."""
     pods = canary_pods + stable_pods

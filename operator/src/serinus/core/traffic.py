@@ -1,0 +1,83 @@
+"""How requests are shared between revisions: by the number of pods behind one Service, or by the weights of a route."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from serinus.api.status import Phase, Stage
+from serinus.api.v1beta1 import Canary
+from serinus.core.observe import Observed
+from serinus.core.replicas import weight_of
+from serinus.core.state import State
+
+
+class TrafficMode(Enum):
+    """What shares the requests out."""
+
+    REPLICAS = "Replicas"
+    GATEWAY_API = "GatewayAPI"
+
+
+def traffic_mode(policy: Canary, *, has_gateway: bool) -> TrafficMode:
+    """The mode of a rollout with `policy`, on a platform with or without a Gateway."""
+    if has_gateway and policy.traffic.mode != "Replicas":
+        return TrafficMode.GATEWAY_API
+    return TrafficMode.REPLICAS
+
+
+def wanted_weight(state: State, canary: Canary) -> int:
+    """The canary's share in percent that `state` asks for; `canary` is the policy in force.
+
+    A step's weight is raised once its pods are ready, and held while the rollout is paused.
+    """
+    rollout = state.rollout
+    if state.canary is None or rollout.phase in (Phase.CANARY_STARTING, Phase.ROLLING_BACK):
+        return 0
+    if rollout.phase is Phase.PROMOTING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE):
+        return 100
+    if rollout.phase is Phase.PROGRESSING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.ANALYZING):
+        return canary.steps[min(rollout.step_index, len(canary.steps) - 1)].weight_percent
+    return rollout.weight.desired
+
+
+def service_target(state: State, mode: TrafficMode) -> str | None:
+    """The one revision that the service's own Service selects; None for all revisions together.
+
+    Where a route shares the requests out, those who call the Service itself reach the stable revision.
+    """
+    rollout = state.rollout
+    if state.canary is None or mode is TrafficMode.GATEWAY_API:
+        return state.stable.name
+    if rollout.phase is Phase.PROMOTING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE):
+        return state.canary.name
+    if rollout.phase in (Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED):
+        return None
+    return state.stable.name
+
+
+def route_weights(state: State) -> Mapping[str, int]:
+    """The weight in percent of each revision that the route sends to."""
+    if state.canary is None or state.rollout.weight.desired == 0:
+        return {state.stable.name: 100}
+    weight = state.rollout.weight.desired
+    return {state.stable.name: 100 - weight, state.canary.name: weight}
+
+
+def is_shifted(state: State, observed: Observed, mode: TrafficMode) -> bool:
+    """Whether requests are shared out as `state` asks for, as far as the API tells."""
+    if mode is TrafficMode.REPLICAS:
+        return observed.traffic_to == service_target(state, mode)
+    return observed.route is not None and observed.route.accepted and observed.route.weights == route_weights(state)
+
+
+def applied_weight(state: State, observed: Observed, mode: TrafficMode) -> int:
+    """The canary's share in percent that is in effect: what the pods behind the Service make, or the route's weight."""
+    if state.canary is None:
+        return 0
+    if mode is TrafficMode.GATEWAY_API:
+        route = observed.route
+        return route.weights.get(state.canary.name, 0) if route is not None and route.accepted else 0
+    if observed.traffic_to == state.canary.name:
+        return 100
+    if observed.traffic_to is not None:
+        return 0
+    return weight_of(observed.ready(state.canary.name), observed.ready(state.stable.name))
