@@ -1,0 +1,272 @@
+"""InferenceServices that are right and wrong, each as the changes that it makes to the smallest one."""
+
+import copy
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Manifest = dict[str, Any]
+
+SMALLEST: Final[Manifest] = {
+    "apiVersion": "serinus.dev/v1beta1",
+    "kind": "InferenceService",
+    "metadata": {"name": "fraud", "namespace": "default"},
+    "spec": {"model": {"uri": "s3://models/fraud/1/model.onnx", "version": "1"}},
+}
+
+STEP: Final = {"weightPercent": 10, "duration": "1m"}
+ABSENT: Final = object()
+"""In place of a value: the field is left out."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One manifest; `changes` are values by dotted path below the object."""
+
+    name: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
+    """Of an invalid one: a pattern of what the API server has to say about it."""
+
+    def manifest(self) -> Manifest:
+        """The smallest InferenceService with the changes made."""
+        return changed(SMALLEST, self.changes)
+
+
+def changed(manifest: Manifest, changes: dict[str, Any]) -> Manifest:
+    """A copy of `manifest` with values set by dotted path."""
+    result = copy.deepcopy(manifest)
+    for path, value in changes.items():
+        *folders, last = path.split(".")
+        place = result
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        if value is ABSENT:
+            del place[last]
+        else:
+            place[last] = copy.deepcopy(value)
+    return result
+
+
+def _weights(*weights: int) -> list[Manifest]:
+    return [{"weightPercent": weight, "duration": "1m"} for weight in weights]
+
+
+VALID: Final = (
+    Example("the_smallest"),
+    Example("all_fields", {
+        "spec.model.sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "spec.model.credentials": {"secretName": "models-s3"},
+        "spec.resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
+        "spec.autoscaling": {"minReplicas": 2, "maxReplicas": 10, "targets": {"cpuUtilizationPercent": 60}},
+        "spec.canary": {
+            "steps": _weights(5, 25, 50),
+            "analysis": {
+                "interval": "30s",
+                "latency": {"percentile": 99, "threshold": "250ms"},
+                "errors": {"threshold": "0.5%"},
+                "baseline": {"tolerance": "2"},
+                "minRequests": 1000,
+                "onInsufficientTraffic": "Rollback",
+            },
+            "promotion": "Manual",
+            "deadline": "1h30m",
+        },
+    }),
+    Example("https_uri", {"spec.model.uri": "https://models.example/fraud/model.onnx"}),
+    Example("uri_of_a_folder", {"spec.model.uri": "s3://models/fraud/1/"}),
+    Example("uri_beyond_ascii", {"spec.model.uri": "s3://models/fraude-données/1/model.onnx"}),
+    Example("version_by_date", {"spec.model.version": "2026-11-24"}),
+    Example("version_that_holds_a_moving_name", {"spec.model.version": "main-7"}),
+    Example("longest_version", {"spec.model.version": "v" * 63}),
+    Example("longest_name", {"metadata.name": "f" * 52}),
+    Example("fixed_number_of_pods", {"spec.autoscaling": {"minReplicas": 3}}),
+    Example("maximum_equal_to_minimum", {"spec.autoscaling": {"minReplicas": 3, "maxReplicas": 3}}),
+    Example("empty_parts", {"spec.resources": {}, "spec.autoscaling": {}, "spec.canary": {}}),
+    Example("empty_amounts", {"spec.resources": {"requests": {}, "limits": {}}}),
+    Example("empty_parts_of_the_analysis", {"spec.canary.analysis": {"errors": {}, "baseline": {}}}),
+    Example("one_step", {"spec.canary.steps": _weights(100)}),
+    Example("equal_weights", {"spec.canary.steps": _weights(10, 10)}),
+    Example("most_steps", {"spec.canary.steps": _weights(*range(1, 21))}),
+    Example("steps_without_duration", {"spec.canary.steps": [{"weightPercent": 10, "duration": "0s"}]}),
+    Example("deadline_just_over_the_steps", {"spec.canary": {"steps": [STEP], "deadline": "1m1s"}}),
+    Example("longest_durations", {
+        "spec.canary": {"steps": [{"weightPercent": 1, "duration": "99999h"}], "deadline": "999999h"},
+    }),
+    Example("smallest_threshold", {"spec.canary.analysis.latency.threshold": "100us"}),
+    Example("largest_threshold", {"spec.canary.analysis.latency.threshold": "30s"}),
+    Example("threshold_in_parts", {"spec.canary.analysis.latency.threshold": "1s500ms"}),
+    Example("threshold_in_another_unit", {"spec.canary.analysis.latency.threshold": "250000us"}),
+    Example("smallest_error_share", {"spec.canary.analysis.errors.threshold": "0.001%"}),
+    Example("largest_error_share", {"spec.canary.analysis.errors.threshold": "99.999%"}),
+    Example("smallest_tolerance", {"spec.canary.analysis.baseline.tolerance": "1"}),
+    Example("whole_number_of_cores", {"spec.resources": {"requests": {"cpu": 1}, "limits": {"cpu": 2}}}),
+    Example("fraction_of_a_core_as_text", {"spec.resources": {"requests": {"cpu": "0.5"}, "limits": {"cpu": "1.5"}}}),
+    Example("bytes_as_a_number", {"spec.resources.limits": {"memory": 536870912}}),
+    Example("requests_equal_to_limits_in_other_units", {
+        "spec.resources": {"requests": {"cpu": "2000m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "1024Mi"}},
+    }),
+    Example("request_without_limit", {"spec.resources": {"requests": {"cpu": "8"}, "limits": {"memory": "1Gi"}}}),
+    Example("nulls_are_absent_fields", {"spec.model.sha256": None, "spec.autoscaling": None, "spec.canary": {
+        "analysis": {"latency": None, "minRequests": None},
+    }}),
+)  # fmt: skip
+
+
+def _wrong(path: str, says: str, **values: object) -> tuple[Example, ...]:
+    """Wrong values of the field at `path`, by a name for each; the API server names the field and `says` so."""
+    return tuple(Example(name, {path: value}, rf"{re.escape(path)}\S*: .*{says}") for name, value in values.items())
+
+
+def _unknown(path: str, value: object = "") -> Example:
+    """A field that is not in the schema."""
+    return Example(f"unknown_field_{path}", {path: value}, rf'unknown field "{re.escape(path)}"')
+
+
+def _steps(*steps: Manifest, deadline: str = "1h") -> Manifest:
+    return {"steps": list(steps), "deadline": deadline}
+
+
+_ANALYSIS: Final = "spec.canary.analysis"
+_NEEDED: Final = "Required value"
+_URI: Final = "must be s3://bucket/path or https://host/path, without spaces or credentials"
+_VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
+_SHARE: Final = "errors.threshold must be more than 0% and less than 100%"
+_DEADLINE: Final = "canary.deadline must be longer than all steps together"
+
+INVALID: Final = (
+    # Fields.
+    _unknown("spec.modle", {}),
+    _unknown("spec.image", "somebody/else:1"),
+    _unknown("spec.autoscaling.min_replicas", 2),
+    _unknown("spec.canary.analysis.query", "up"),
+    _unknown("spec.resources.limits.ephemeral-storage", "1Gi"),
+    *_wrong("spec", _NEEDED, no_spec=ABSENT),
+    *_wrong("spec.model", _NEEDED, no_model=ABSENT),
+    # The model.
+    *_wrong("spec.model.uri", _NEEDED, no_uri=ABSENT),
+    *_wrong("spec.model.uri", "should be at least 1 chars long", empty_uri=""),
+    *_wrong("spec.model.uri", "Too long: may not be more than 1024", very_long_uri="s3://models/" + "a" * 1024),
+    *_wrong(
+        "spec.model.uri",
+        _URI,
+        unknown_scheme="ftp://models/fraud/model.onnx",
+        plain_http="http://models/fraud/model.onnx",
+        uri_without_path="s3://models",
+        uri_without_bucket="s3:///fraud/model.onnx",
+        credentials_in_the_uri="https://me:secret@models/model.onnx",
+        space_in_the_uri="s3://models/my model.onnx",
+        line_end_in_the_uri="s3://models/model.onnx\n",
+    ),
+    *_wrong("spec.model.version", _NEEDED, no_version=ABSENT, version_null=None),
+    *_wrong("spec.model.version", _VERSION, version_latest="latest", version_shouted="LATEST", version_main="main"),
+    *_wrong("spec.model.version", 'must be of type string: "integer"', version_as_a_number=7),
+    *_wrong("spec.model.version", "should match", version_that_is_no_label="1/2", version_with_a_line_end="1\n"),
+    *_wrong("spec.model.version", "Too long: may not be more than 63", very_long_version="v" * 64),
+    *_wrong("spec.model.sha256", "should match", short_digest="9f86d081", digest_in_capitals="9F" * 32),
+    *_wrong("spec.model.credentials", _NEEDED, credentials_without_a_name={}),
+    *_wrong("spec.model.credentials.secretName", "should match", name_of_no_object="My_Secret"),
+    # Replicas and resources.
+    *_wrong(
+        "spec.autoscaling",
+        "autoscaling.minReplicas must not be more than autoscaling.maxReplicas",
+        minimum_over_maximum={"minReplicas": 3, "maxReplicas": 2},
+    ),
+    *_wrong("spec.autoscaling.minReplicas", "should be greater than or equal to 1", no_pods=0),
+    *_wrong("spec.autoscaling.maxReplicas", "should be less than or equal to 1000", too_many_pods=1001),
+    *_wrong(
+        "spec.autoscaling.minReplicas",
+        "must be of type integer",
+        pods_as_text="3",
+        half_a_pod=1.5,
+        pods_as_truth=True,
+    ),
+    *_wrong("spec.autoscaling.targets.cpuUtilizationPercent", "less than or equal to 100", cpu_target_over_100=101),
+    *_wrong(
+        "spec.resources",
+        "resources.requests.cpu must not be more than resources.limits.cpu",
+        cpu_request_over_limit={"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}},
+        cpu_request_over_the_default_limit={"requests": {"cpu": 2}},
+    ),
+    *_wrong(
+        "spec.resources",
+        "resources.requests.memory must not be more than resources.limits.memory",
+        memory_request_over_limit={"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}},
+    ),
+    *_wrong(
+        "spec.resources.limits.memory",
+        "should match",
+        quantity_with_a_space="1 Gi",
+        quantity_of_an_unknown_unit="512MB",
+        negative_quantity="-1Gi",
+        empty_quantity="",
+    ),
+    *_wrong("spec.resources.requests.cpu", "should be greater than or equal to 0", negative_cores=-1),
+    *_wrong("spec.resources.requests.cpu", "must be of type", fraction_as_a_number=0.5, cores_as_truth=True),
+    # The canary.
+    *_wrong(
+        "spec.canary",
+        "canary.steps must not fall in weight: each weightPercent is at least the one before",
+        falling_weights=_steps(STEP | {"weightPercent": 50}, STEP | {"weightPercent": 25}),
+    ),
+    *_wrong("spec.canary.steps", "should have at least 1 items", no_steps=[]),
+    *_wrong("spec.canary.steps", "Too many: 21: must have at most 20", too_many_steps=[STEP] * 21),
+    *_wrong("spec.canary.steps", "should be greater than or equal to 1", weight_0=[STEP | {"weightPercent": 0}]),
+    *_wrong("spec.canary.steps", "should be less than or equal to 100", weight_101=[STEP | {"weightPercent": 101}]),
+    *_wrong("spec.canary.steps", _NEEDED, step_without_duration=[{"weightPercent": 5}]),
+    Example(
+        "unknown_field_of_a_step", {"spec.canary.steps": [STEP | {"pause": "1m"}]}, r'"spec.canary.steps\[0\].pause"'
+    ),
+    *_wrong("spec.canary", _DEADLINE, deadline_equal_to_the_steps=_steps(STEP, STEP, deadline="2m")),
+    *_wrong("spec.canary.deadline", _DEADLINE, deadline_under_the_default_steps="10m"),
+    *_wrong(
+        "spec.canary.deadline",
+        "should match",
+        duration_without_unit="3600",
+        duration_in_words="1 hour",
+        duration_with_a_fraction="1.5h",
+        negative_duration="-1h",
+        empty_duration="",
+        deadline_of_millennia="99999999999999h",
+    ),
+    *_wrong("spec.canary.deadline", 'must be of type string: "integer"', duration_as_a_number=3600),
+    *_wrong("spec.canary.promotion", 'supported values: "Automatic", "Manual"', choice_in_lower_case="manual"),
+    # The analysis.
+    *_wrong(f"{_ANALYSIS}.interval", "should match", interval_of_millennia="99999999999999h"),
+    *_wrong(
+        f"{_ANALYSIS}.latency.threshold",
+        "latency.threshold 260ms is not one of the bounds .*; the nearest are 250ms and 300ms",
+        threshold_between_bounds="260ms",
+    ),
+    *_wrong(f"{_ANALYSIS}.latency.threshold", r"the nearest are 100us\b", under_all_bounds="50us", threshold_0="0s"),
+    *_wrong(f"{_ANALYSIS}.latency.threshold", r"the nearest are 30s\b", over_all_bounds="1m"),
+    *_wrong(f"{_ANALYSIS}.latency", _NEEDED, latency_without_threshold={"percentile": 95}),
+    *_wrong(
+        f"{_ANALYSIS}.latency",
+        "should be less than or equal to 99",
+        percentile_100={"percentile": 100, "threshold": "250ms"},
+    ),
+    *_wrong(f"{_ANALYSIS}.errors.threshold", _SHARE, share_0="0%", share_0_to_three_digits="0.000%", share_100="100%"),
+    *_wrong(f"{_ANALYSIS}.errors.threshold", "should match", share_without_percent_sign="0.01", share_101="101%"),
+    *_wrong(f"{_ANALYSIS}.baseline.tolerance", "must be at least 1, such as 1.5", tolerance_under_1="0.9"),
+    *_wrong(f"{_ANALYSIS}.baseline.tolerance", 'must be of type string: "number"', tolerance_as_a_number=1.5),
+    *_wrong(f"{_ANALYSIS}.minRequests", "should be greater than or equal to 1", no_requests_needed=0),
+    *_wrong(
+        f"{_ANALYSIS}.onInsufficientTraffic",
+        'supported values: "Pause", "Promote", "Rollback"',
+        unknown_choice="Wait",
+    ),
+)
+
+BAD_NAMES: Final = (
+    *_wrong(
+        "metadata.name",
+        "",
+        begins_with_a_digit="7fraud",
+        holds_a_dot="fraud.risk",
+        holds_capitals="Fraud",
+        ends_with_a_dash="fraud-",
+        is_very_long="f" * 53,
+    ),
+)
+"""What the models of the spec know nothing of."""
