@@ -32,9 +32,11 @@ check: $(STAMP) ## lint, types, import contracts and generated files, in seconds
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m serinus.api.crd --check
+	@$(BIN)/python -m serinus_server.grpc_api.generate --check
 
-generate: $(STAMP) ## write the generated files again (CRD)
+generate: $(STAMP) ## write the generated files again (CRD, gRPC messages)
 	@$(BIN)/python -m serinus.api.crd
+	@$(BIN)/python -m serinus_server.grpc_api.generate
 
 lock: $(UV) ## resolve the dependencies again
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml runtime_image/pyproject.toml -o requirements.lock

@@ -56,6 +56,7 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             model_version=options.model_version,
             host=options.host,
             http_port=options.http_port,
+            grpc_port=options.grpc_port,
             request_timeout=options.request_timeout,
             max_body_size=options.max_body_size,
             max_in_flight=options.max_in_flight,
@@ -103,6 +104,7 @@ def _add_serve(commands: _Commands) -> None:
     option("--model-version", _name, None, "version in URLs, replies and metrics")
     option("--host", str, "*", "address to listen on; * is every one")
     option("--http-port", _port, "8080", "port to listen on; 0 takes a free one and logs it")
+    option("--grpc-port", _port_or_off, "off", "port for gRPC (9000 is usual), or off; 0 takes a free one and logs it")
     option("--request-timeout", _positive_duration, "30s", "after this a request is answered with 504")
     option("--max-body-size", _positive_size, "16Mi", "a larger request body is answered with 413")
     option("--max-in-flight", _positive_int, "256", "requests in work at once; more are answered with 503")
@@ -195,6 +197,10 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004 - the largest port
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
+
+
+def _port_or_off(text: str) -> int | None:
+    return None if text == "off" else _port(text)
 
 
 def _name(text: str) -> str:

@@ -1,13 +1,34 @@
 """The end of a server that loses nothing: keep serving while clients turn away, then finish what is left."""
 
 import asyncio
+from typing import Protocol
 
 from serinus_server.http_server import HttpServer
 from serinus_server.log import JsonLog
 from serinus_server.readiness import Readiness
 
 
-async def drain(server: HttpServer, readiness: Readiness, log: JsonLog, *, delay: float, timeout: float) -> None:
+class GrpcPort(Protocol):
+    """The gRPC port as a drain sees it; where there is none, nothing of gRPC is loaded."""
+
+    async def turn_away(self) -> None:
+        """New clients should not come any more."""
+        ...
+
+    async def finish(self, timeout: float) -> None:
+        """Stop accepting and wait for what is in work."""
+        ...
+
+
+async def drain(
+    server: HttpServer,
+    grpc_server: GrpcPort | None,
+    readiness: Readiness,
+    log: JsonLog,
+    *,
+    delay: float,
+    timeout: float,
+) -> None:
     """Turn clients away for `delay` seconds while still serving them, then stop, within `timeout` more.
 
     Readiness fails at once and every reply closes its connection; endpoints and proxies take seconds to
@@ -16,7 +37,12 @@ async def drain(server: HttpServer, readiness: Readiness, log: JsonLog, *, delay
     log.event("draining", delay_seconds=delay)
     readiness.draining = True
     server.draining = True
+    if grpc_server is not None:
+        await grpc_server.turn_away()
     await asyncio.sleep(delay)
     server.stop_accepting()
-    cut_off = await server.finish(timeout)
+    if grpc_server is None:
+        cut_off = await server.finish(timeout)
+    else:
+        cut_off, _ = await asyncio.gather(server.finish(timeout), grpc_server.finish(timeout))
     log.event("drained", level="warning" if cut_off else "info", connections_cut_off=cut_off)

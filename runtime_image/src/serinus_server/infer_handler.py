@@ -1,158 +1,87 @@
-"""The infer call over HTTP: admission, decode, run, encode, and the account of each."""
+"""The infer call over HTTP: decode, encode, and what headers say."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Final
 
 from serinus_server.access_log import AccessLog
-from serinus_server.admission import Admission
 from serinus_server.decode import decode
 from serinus_server.encode import NotRepresentableError, encode
-from serinus_server.executor import DeadlineExceededError, Job
+from serinus_server.executor import Job
 from serinus_server.http_message import OCTETS, Reply, Request, error_reply
 from serinus_server.infer_request import InferRequest, InvalidRequestError
-from serinus_server.metrics import Metrics
-from serinus_server.model import Model
-from serinus_server.readiness import Readiness
-from serinus_server.runtime_error import explained
+from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, Refusal, failed_run
 
-CLIENT_CLOSED_REQUEST = 499
-_HEADER_LENGTH = b"inference-header-content-length"
-_MAX_LENGTH_DIGITS = 19  # more than any body has
-_RETRY_AFTER = b"Retry-After: 1\r\n"
-_REFUSALS = {
-    "in_flight_requests": "too many requests are in work",
-    "in_flight_bytes": "too many bytes of requests are in work",
-    "deadline": "the requests ahead would take longer than the timeout",
-}
-
-
-@dataclass(slots=True)
-class _Note:
-    """What the handler keeps of a request: its place in the admission, its job, and its times."""
-
-    admitted_bytes: int
-    job: Job | None = None
-    decode_seconds: float = 0.0
-    encode_seconds: float = 0.0
+_HEADER_LENGTH: Final = b"inference-header-content-length"
+_MAX_LENGTH_DIGITS: Final = 19  # more than any body has
+_RETRY_AFTER: Final = b"Retry-After: 1\r\n"
 
 
 class InferHandler:
     """Answers infer requests of one model."""
 
-    def __init__(
-        self,
-        readiness: Readiness,
-        admission: Admission,
-        metrics: Metrics,
-        access_log: AccessLog,
-        request_timeout: float,
-        model_version: str,
-    ) -> None:
-        self._readiness = readiness
-        self._admission = admission
-        self._metrics = metrics
+    def __init__(self, inference: Inference, access_log: AccessLog, model_version: str) -> None:
+        self._inference = inference
         self._access_log = access_log
-        self._timeout = request_timeout
         # A reply that succeeds names the version in its body; errors have no place for it there.
         self._version_header = b"Serinus-Model-Version: %b\r\n" % model_version.encode()
 
     def admit(self, request: Request) -> Reply | None:
         """Refuse what cannot be served, before its body is read."""
-        executor = self._readiness.executor
-        if executor is None:
-            self._metrics.rejected("not_ready")
-            return self._error(HTTPStatus.SERVICE_UNAVAILABLE, "the model is being loaded", _RETRY_AFTER)
-        refusal = _unsupported(request)
-        if refusal is not None:
-            return refusal
-        reason = self._admission.refusal(request.declared_size)
-        if reason is None and executor.expected_wait() > self._timeout:
-            reason = "deadline"
-        if reason is not None:
-            self._metrics.rejected(reason)
-            return self._error(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], _RETRY_AFTER)
-        self._admission.enter(request.declared_size)
-        self._metrics.in_flight = self._admission.requests
-        request.note = _Note(request.declared_size)
+        unsupported = _unsupported(request)
+        if unsupported is not None:
+            return unsupported
+        admitted = self._inference.admit(request.declared_size)
+        if isinstance(admitted, Refusal):
+            return self._refused(admitted)
+        request.note = admitted
         return None
 
     def handle(self, request: Request, respond: Callable[[Request, Reply], None]) -> None:
         """Decode and run; the reply may come later."""
-        model, executor, note = self._readiness.model, self._readiness.executor, request.note
-        assert model is not None  # noqa: S101 - admit() lets nothing in before
-        assert executor is not None  # noqa: S101
-        self._admission.resize(note.admitted_bytes, request.body_size)
-        note.admitted_bytes = request.body_size
+        inference, call = self._inference, request.note
+        inference.arrived(call, request.body_size)
         started = time.perf_counter()
         try:
-            decoded = decode(request.body, model.signature, _header_length(request))
+            decoded = decode(request.body, inference.model.signature, _header_length(request))
         except InvalidRequestError as error:
-            respond(request, self._error(HTTPStatus.BAD_REQUEST, str(error)))
+            respond(request, self._refused(Refusal(HTTPStatus.BAD_REQUEST, str(error))))
             return
         request.body = b""
-        note.decode_seconds = time.perf_counter() - started
+        call.decode_seconds = time.perf_counter() - started
 
         def done(job: Job) -> None:
-            respond(request, self._reply(model, decoded, job, note))
+            respond(request, self._reply(decoded, job, call))
 
-        note.job = Job(decoded.feeds, decoded.outputs, done)
-        executor.submit(note.job, self._timeout - (started - request.completed))
+        inference.run(call, decoded, inference.timeout - (started - request.completed), done)
 
-    def _reply(self, model: Model, decoded: InferRequest, job: Job, note: _Note) -> Reply:
-        if isinstance(job.error, DeadlineExceededError):
-            message = f"the model did not answer within {self._timeout:g} s"
-            return self._error(HTTPStatus.GATEWAY_TIMEOUT, message)
+    def _reply(self, decoded: InferRequest, job: Job, call: Call) -> Reply:
         if job.error is not None:
-            message = f"the model failed on this request: {explained(job.error)}"
-            return self._error(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+            return self._refused(failed_run(job.error, self._inference.timeout))
         started = time.perf_counter()
         try:
-            body, header_length = encode(model, decoded, job.tensors)
+            body, header_length = encode(self._inference.model, decoded, job.tensors)
         except NotRepresentableError as error:
-            return self._error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
-        note.encode_seconds = time.perf_counter() - started
+            return self._refused(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)))
+        call.encode_seconds = time.perf_counter() - started
         if header_length is None:
             return Reply(HTTPStatus.OK, body)
         return Reply(HTTPStatus.OK, body, OCTETS, b"Inference-Header-Content-Length: %d\r\n" % header_length)
 
-    def _error(self, status: int, message: str, headers: bytes = b"") -> Reply:
-        return error_reply(status, message, self._version_header + headers)
+    def _refused(self, refusal: Refusal) -> Reply:
+        headers = _RETRY_AFTER if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else b""
+        return error_reply(refusal.status, refusal.message, self._version_header + headers)
 
     def answered(self, request: Request, reply: Reply) -> None:
         """Count and log a reply."""
-        seconds = time.perf_counter() - request.completed
-        self._metrics.answered(reply.status, seconds)
-        if reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            self._metrics.rejected("body_size")
-        note: _Note | None = request.note
-        stages = self._leave(note) if note else {}
+        stages = self._inference.answered(request.note, reply.status, time.perf_counter() - request.completed)
         self._access_log.answered(request, reply, **stages)
 
     def abandon(self, request: Request) -> None:
         """Stop working for a client that has left."""
-        self._metrics.answered(CLIENT_CLOSED_REQUEST, 0.0)
-        note: _Note | None = request.note
-        if note and note.job:
-            note.job.cancel()
-        stages = self._leave(note) if note else {}
+        stages = self._inference.abandoned(request.note)
         self._access_log.ended(request, CLIENT_CLOSED_REQUEST, **stages)
-
-    def _leave(self, note: _Note) -> dict[str, int]:
-        """Give the place back; returns the microseconds of each stage, for the log."""
-        self._admission.leave(note.admitted_bytes)
-        self._metrics.in_flight = self._admission.requests
-        job = note.job
-        if job is None:
-            return {}
-        self._metrics.ran(note.decode_seconds, job.queue_seconds, job.run_seconds, note.encode_seconds)
-        return {
-            "decode_us": int(note.decode_seconds * 1e6),
-            "queue_us": int(job.queue_seconds * 1e6),
-            "run_us": int(job.run_seconds * 1e6),
-            "encode_us": int(note.encode_seconds * 1e6),
-        }
 
 
 def _header_length(request: Request) -> int | None:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
@@ -21,6 +21,7 @@ from serinus_server.executor import Executor
 from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
 from serinus_server.infer_request import InferRequest
+from serinus_server.inference import Inference
 from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model, find_model_file, load
@@ -29,6 +30,9 @@ from serinus_server.readiness import Readiness
 from serinus_server.routes import Router
 from serinus_server.settings import ServeSettings
 from serinus_server.warm_up import WarmUp, warm_up
+
+if TYPE_CHECKING:
+    from serinus_server.grpc_api.server import GrpcServer
 
 _FINISH_MARGIN_SECONDS: Final = 5.0
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
@@ -52,16 +56,12 @@ class _Service:
         self._metrics = Metrics(settings.inferenceservice, settings.revision, settings.model_version)
         access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
         admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
-        infer = InferHandler(
-            self._readiness,
-            admission,
-            self._metrics,
-            access_log,
-            settings.request_timeout,
-            settings.model_version,
-        )
+        self._access_log = access_log
+        self._inference = Inference(self._readiness, admission, self._metrics, settings.request_timeout)
+        infer = InferHandler(self._inference, access_log, settings.model_version)
         router = Router(settings.model_name, settings.model_version, infer, self._readiness, self._metrics, access_log)
         self._server = HttpServer(settings, router)
+        self._grpc_server: GrpcServer | None = None
 
     async def run(self) -> None:
         """Listen, become ready, and stay until a signal."""
@@ -71,7 +71,11 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _on_signal, asked_to_stop, number)
         port = await self._server.start()
-        self._log.event("listening", host=self._settings.host, port=port, server_version=__version__)
+        asked = self._settings.grpc_port
+        grpc_port = None if asked is None else await self._start_grpc(asked)
+        self._log.event(
+            "listening", host=self._settings.host, port=port, grpc_port=grpc_port, server_version=__version__
+        )
         with ThreadPoolExecutor(1, "load") as loader:
             loading = loop.run_in_executor(loader, self._load)
             waiting: set[asyncio.Future[Any]] = {loading, asked_to_stop}
@@ -80,12 +84,12 @@ class _Service:
                 self._log.event("stopped before the model was loaded")
                 self._log.close()
                 os._exit(0)  # a load cannot be stopped halfway
-            self._become_ready(*loading.result())
+            await self._become_ready(*loading.result())
         number = await asked_to_stop
         # Ctrl-C is a person who waits; nothing routes to this server then.
         delay = self._settings.drain_delay if number is signal.SIGTERM else 0.0
         timeout = self._settings.request_timeout + _FINISH_MARGIN_SECONDS
-        await drain(self._server, self._readiness, self._log, delay=delay, timeout=timeout)
+        await drain(self._server, self._grpc_server, self._readiness, self._log, delay=delay, timeout=timeout)
 
     def _load(self) -> tuple[Model, WarmUp | None]:
         """Runs on a thread of its own, so that probes are answered meanwhile."""
@@ -108,7 +112,18 @@ class _Service:
         self._log.event("loaded", seconds=round(time.perf_counter() - started, 3), digest=model.digest)
         return model, warmed
 
-    def _become_ready(self, model: Model, warmed: WarmUp | None) -> None:
+    async def _start_grpc(self, port: int) -> int:
+        """Listen for gRPC, too; loaded only then, as it takes memory and time."""
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log is not JSON
+        from serinus_server.grpc_api.server import GrpcServer  # noqa: PLC0415
+        from serinus_server.grpc_api.service import InferenceService  # noqa: PLC0415
+
+        name, version = self._settings.model_name, self._settings.model_version
+        service = InferenceService(name, version, self._inference, self._readiness, self._access_log)
+        self._grpc_server = GrpcServer(self._settings, port, service)
+        return await self._grpc_server.start()
+
+    async def _become_ready(self, model: Model, warmed: WarmUp | None) -> None:
         threads = max(1, available_cpus() // self._settings.intra_op_threads)
         executor = Executor(model, warmed, threads)
         self._metrics.model_loaded(model.digest, model.load_seconds)
@@ -116,6 +131,8 @@ class _Service:
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         self._readiness.ready(model, executor)
+        if self._grpc_server is not None:
+            await self._grpc_server.become_ready()
         self._log.event(
             "ready",
             model=model.name,

@@ -2,22 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from serinus_server import __version__
 from serinus_server.access_log import AccessLog
 from serinus_server.http_message import Handler, Reply, Request, error_reply, json_reply
 from serinus_server.infer_handler import InferHandler
+from serinus_server.metadata import model_metadata, server_metadata
 from serinus_server.metrics import Metrics
-from serinus_server.model import Model, TensorSpec
 from serinus_server.readiness import Readiness
-
-_SERVER_NAME = "serinus-server"
-_PLATFORM = "onnxruntime_onnx"
-_EXTENSIONS = ["binary_tensor_data"]
 
 
 class Page:
@@ -120,7 +114,7 @@ class _Pages:
         self._metrics = metrics
 
     def server(self) -> Reply:
-        return json_reply(HTTPStatus.OK, {"name": _SERVER_NAME, "version": __version__, "extensions": _EXTENSIONS})
+        return json_reply(HTTPStatus.OK, server_metadata())
 
     def live(self) -> Reply:
         return json_reply(HTTPStatus.OK, {"live": True})
@@ -145,20 +139,3 @@ class _Pages:
         if reason is None:
             return json_reply(HTTPStatus.OK, {**subject, "ready": True})
         return json_reply(HTTPStatus.SERVICE_UNAVAILABLE, {**subject, "ready": False, "error": reason})
-
-
-def model_metadata(model: Model) -> dict[str, Any]:
-    """The protocol's description of a model."""
-    return {
-        "name": model.name,
-        "versions": [model.version],
-        "platform": _PLATFORM,
-        "inputs": [_tensor_metadata(spec) for spec in model.signature.inputs.values() if not spec.optional],
-        "outputs": [_tensor_metadata(spec) for spec in model.signature.outputs.values()],
-    }
-
-
-def _tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
-    """-1 stands for an open dimension. An open rank has no form of its own and is written as [-1]."""
-    shape = [-1] if spec.shape is None else [size if isinstance(size, int) else -1 for size in spec.shape]
-    return {"name": spec.name, "datatype": spec.datatype.name, "shape": shape}

@@ -8,13 +8,17 @@ from serinus_server.access_log import AccessLogMode
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """The options of `serinus-server serve`; durations in seconds, sizes in bytes."""
+    """The options of `serinus-server serve`; durations in seconds, sizes in bytes.
+
+    Without a `grpc_port` there is no gRPC; 0 takes a free one.
+    """
 
     model_path: Path
     model_name: str
     model_version: str
     host: str
     http_port: int
+    grpc_port: int | None
     request_timeout: float
     max_body_size: int
     max_in_flight: int
