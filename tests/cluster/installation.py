@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.cluster import archives, images
 from tests.cluster.cluster import Cluster
+from tests.cluster.errors import ClusterError
 from tests.cluster.progress import step
 
 CHART = Path(__file__).parents[2] / "charts" / "serinus"
@@ -54,10 +55,19 @@ def uninstall(cluster: Cluster) -> None:
 
 def _upgrade(cluster: Cluster, settings: Mapping[str, str]) -> None:
     flags = [part for name, value in settings.items() for part in ("--set-string", f"{name}={value}")]
-    with step(f"helm upgrade --install {RELEASE} charts/serinus"):
-        cluster.helm(
-            "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "2m", *flags
-        )
+    command = ("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "2m")
+    with step(f"helm {command[0]} --install {RELEASE} charts/serinus"):
+        try:
+            cluster.helm(*command, *flags)
+        except ClusterError as error:
+            raise ClusterError(f"{error}\nThe operator's last words:\n{_last_words(cluster)}") from error
+
+
+def _last_words(cluster: Cluster) -> str:
+    try:
+        return cluster.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=operator", "--tail=20")
+    except ClusterError as error:
+        return str(error)
 
 
 def _operator_digest(built: Iterable[Path]) -> str:

@@ -1,8 +1,12 @@
 """Sends requests to a service at a steady rate, whatever becomes of those before: an open loop.
 
-Runs in a pod, with the standard library alone: `python open_loop.py EXCHANGES HOST PATH RATE SECONDS CONNECTIONS`.
-EXCHANGES is a JSON file, a list of {"body": text, "label": what the reply's first tensor must begin with, or null}.
-Prints a JSON line a second with everything since the start, and a last one on SIGTERM or after SECONDS.
+Runs in a pod, with the standard library alone:
+
+    python open_loop.py EXCHANGES ADDRESS HOST PATH RATE SECONDS CONNECTIONS
+
+ADDRESS (with a port, else 80) is connected to, HOST is what the Host header says. EXCHANGES is a JSON file, a list of
+{"body": text, "label": what the reply's first tensor must begin with, or null}. Prints a JSON line a second with
+everything since the start, and a last one on SIGTERM or after SECONDS.
 """
 
 import asyncio
@@ -72,11 +76,11 @@ def _quantile(ascending: list[float], share: float) -> float | None:
 class OpenLoop:
     """The client: a ring of kept connections, each used in turn, as many requests at once as it takes."""
 
-    def __init__(self, exchanges: list[dict[str, Any]], host: str, path: str, connections: int) -> None:
+    def __init__(self, exchanges: list[dict[str, Any]], address: str, host: str, path: str, connections: int) -> None:
         self.exchanges = [
             (_request(host, path, exchange["body"].encode()), exchange["label"]) for exchange in exchanges
         ]
-        self.host, _, port = host.partition(":")
+        self.address, _, port = address.partition(":")
         self.port = int(port or 80)
         self.connections = connections
         self.idle: deque[Connection] = deque()
@@ -154,7 +158,7 @@ class OpenLoop:
             if not reader.at_eof() and time.monotonic() - last_used < STALE_SECONDS:
                 return reader, writer
             writer.close()
-        return await asyncio.open_connection(self.host, self.port)
+        return await asyncio.open_connection(self.address, self.port)
 
 
 def _request(host: str, path: str, body: bytes) -> bytes:
@@ -176,13 +180,13 @@ def _reply(status: int, headers: dict[str, str], body: bytes) -> Reply:
 
 async def main() -> None:
     """Run the command line."""
-    file, host, path, rate, seconds, connections = sys.argv[1:]
+    file, address, host, path, rate, seconds, connections = sys.argv[1:]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     exchanges = json.loads(Path(file).read_text())
-    await OpenLoop(exchanges, host, path, int(connections)).run(float(rate), float(seconds), stop)
+    await OpenLoop(exchanges, address, host, path, int(connections)).run(float(rate), float(seconds), stop)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,14 @@ class Exchange:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """Where to connect to, and what host to ask for, to reach a service."""
+
+    address: str
+    host: str
+
+
+@dataclass(frozen=True)
 class VersionTally:
     """The replies of one model version since the traffic began; latencies are of the last 10 s."""
 
@@ -78,11 +86,13 @@ class Totals:
 class Traffic:
     """A pod that sends `exchanges` in turn, `rate` a second, until it is stopped."""
 
-    def __init__(self, cluster: Cluster, namespace: str, service: str, rate: float) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, service: str, rate: float, via: Gateway | None = None) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._service = service
         self._rate = rate
+        own = f"{service}.{namespace}.svc"
+        self._way = via or Gateway(address=own, host=own)
         self._name = f"traffic-{service}"
         self.totals = Totals()
 
@@ -128,8 +138,8 @@ class Traffic:
         }
 
     def _pod(self) -> dict[str, Any]:
-        host = f"{self._service}.{self._namespace}.svc"
-        command = ["/opt/serinus/bin/python", "/traffic/open_loop.py", "/traffic/exchanges.json", host]
+        command = ["/opt/serinus/bin/python", "/traffic/open_loop.py", "/traffic/exchanges.json"]
+        command += [self._way.address, self._way.host]
         path = f"/v2/models/{self._service}/infer"
         return {
             "apiVersion": "v1",
@@ -165,10 +175,15 @@ class Traffic:
 
 @contextmanager
 def flowing(
-    cluster: Cluster, namespace: str, service: str, exchanges: Sequence[Exchange], rate: float
+    cluster: Cluster,
+    namespace: str,
+    service: str,
+    exchanges: Sequence[Exchange],
+    rate: float,
+    via: Gateway | None = None,
 ) -> Iterator[Traffic]:
     """Traffic from the beginning to the end of the block, or until it is stopped in it."""
-    traffic = Traffic(cluster, namespace, service, rate)
+    traffic = Traffic(cluster, namespace, service, rate, via)
     traffic.start(exchanges)
     try:
         yield traffic
