@@ -61,6 +61,7 @@ prometheus:
   namespaceLabel: {{ .Values.prometheus.namespaceLabel | quote }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}
 workers: {{ .Values.workers }}
+limits: {{ toJson .Values.limits }}
 {{- with .Values.gateway }}
 {{- if .name }}
 gateway:

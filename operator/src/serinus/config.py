@@ -39,6 +39,14 @@ class GatewaySettings(SpecModel):
     """A service is reached at the host <name>.<namespace>.<domain>."""
 
 
+class LimitSettings(SpecModel):
+    """How much of the API server the operator may ask for."""
+
+    writes_per_second: int = Field(default=200, ge=1, le=10_000)
+    burst: int = Field(default=400, ge=1, le=100_000)
+    """Writes that may be sent at once after a time of rest."""
+
+
 class LeaseSettings(SpecModel):
     """The Lease by which the operator's replicas agree on who works."""
 
@@ -54,6 +62,9 @@ class Settings(SpecModel):
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces to look after; none: all of the cluster."""
     workers: int = Field(default=4, ge=1, le=64)
+    limits: LimitSettings = LimitSettings()
+    watch_inactivity_timeout: Duration = "70s"
+    """A watch that brings nothing for so long is opened anew; the API server sends a bookmark every minute."""
     gateway: GatewaySettings | None = None
     """None: requests are shared out by numbers of pods."""
     lease: LeaseSettings | None = None

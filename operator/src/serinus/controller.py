@@ -1,16 +1,18 @@
 """Feeds the reconciler: keys from events in, visits out, by a few workers in one event loop."""
 
 import asyncio
+import contextvars
 import functools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from serinus import telemetry
 from serinus.core.observe import Children
-from serinus.ports import ApiConflictError, Manifest, NotLeadingError
+from serinus.logs import visiting
+from serinus.ports import ApiConflictError, ApiUnavailableError, Manifest, NotLeadingError
 from serinus.queue import WorkQueue
 from serinus.reconciler import Reconciler, Result
 
@@ -28,12 +30,13 @@ class Controller:
     def __init__(self, reconciler: Reconciler, workers: int) -> None:
         self._reconciler = reconciler
         self._workers = workers
-        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic, on_taken=telemetry.QUEUE_SECONDS.observe)
         self._indices: Mapping[str, Index] = {}
         self._written: dict[Key, Manifest] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
         self._leading = asyncio.Event()
+        self._progress_at = time.monotonic()
 
     def start(self, indices: Mapping[str, Any]) -> None:
         """Begin to work, on what the indices hold."""
@@ -51,6 +54,7 @@ class Controller:
         """Begin to visit, or cease to. Keys are collected all the while, so that a new leader knows what to do."""
         telemetry.LEADING.set(leads)
         if leads:
+            self._progress_at = time.monotonic()
             self._leading.set()
         else:
             self._leading.clear()
@@ -64,14 +68,30 @@ class Controller:
         """Whether all workers are there to work."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
+    def oldest_key(self) -> float:
+        """How long the longest waiting key has waited for a visit, in seconds; 0 while another replica leads."""
+        return self._queue.oldest() if self._leading.is_set() else 0.0
+
+    def since_progress(self) -> float:
+        """Seconds since a visit ended, or since visits began."""
+        return time.monotonic() - self._progress_at
+
+    def services(self) -> Iterator[Manifest]:
+        """The InferenceServices that this replica looks after: none while another one leads."""
+        if self._leading.is_set():
+            for stored in self._indices.get("services", {}).values():
+                yield from stored
+
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
             telemetry.QUEUE_DEPTH.set(len(self._queue))
             try:
                 await self._leading.wait()
-                await self._visit(key)
+                with visiting(*key):
+                    await self._visit(key)
             finally:
+                self._progress_at = time.monotonic()
                 self._queue.done(key)
 
     async def _visit(self, key: Key) -> None:
@@ -82,19 +102,24 @@ class Controller:
             return
         loop = asyncio.get_running_loop()
         visit = functools.partial(self._reconciler.reconcile, service, self._children(key))
+        context = contextvars.copy_context()
         try:
             with telemetry.RECONCILE_SECONDS.time():
-                result = await loop.run_in_executor(self._executor, visit)
+                result = await loop.run_in_executor(self._executor, context.run, visit)
         except ApiConflictError as error:
-            logger.debug("%s/%s was seen out of date: %s", *key, error)
+            logger.debug("the service was seen out of date: %s", error)
             telemetry.RECONCILES.labels("conflict").inc()
             self._queue.retry(key)
         except NotLeadingError as error:
-            logger.info("visit to %s/%s broke off: %s", *key, error)
+            logger.info("the visit broke off: %s", error)
             telemetry.RECONCILES.labels("not_leading").inc()
             self._queue.retry(key)
+        except ApiUnavailableError as error:
+            logger.warning("the visit failed, and is made again: %s", error)
+            telemetry.RECONCILES.labels("error").inc()
+            self._queue.retry(key, error.retry_after)
         except Exception:
-            logger.exception("visit to %s/%s failed; it is tried again", *key)
+            logger.exception("the visit failed, and is made again")
             telemetry.RECONCILES.labels("error").inc()
             self._queue.retry(key)
         else:

@@ -1,17 +1,17 @@
 """The operator's HTTP endpoints: metrics and health."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
 class Endpoints:
-    """Serves /metrics, /healthz (whether the workers live) and /readyz (whether the watches are in sync)."""
+    """Serves /metrics, /healthz (what a restart would put right) and /readyz (whether the watches are in sync)."""
 
-    def __init__(self, port: int, is_healthy: Callable[[], bool], is_ready: Callable[[], bool]) -> None:
+    def __init__(self, port: int, ailments: Callable[[], Sequence[str]], is_ready: Callable[[], bool]) -> None:
         self._port = port
-        self._is_healthy = is_healthy
+        self._ailments = ailments
         self._is_ready = is_ready
         self._runner: web.AppRunner | None = None
 
@@ -34,7 +34,8 @@ class Endpoints:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _health(self, _: web.Request) -> web.Response:
-        return _answer(self._is_healthy(), "a worker has ended")
+        ailments = self._ailments()
+        return _answer(not ailments, "; ".join(ailments))
 
     async def _readiness(self, _: web.Request) -> web.Response:
         return _answer(self._is_ready(), "starting")

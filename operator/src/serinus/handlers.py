@@ -1,10 +1,13 @@
 """The kopf wiring, and nothing else: indices that hold slim copies, and events that enqueue keys."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import aiohttp
 import kopf
 
+from serinus.adapters.watches import WatchLog
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.controller import Controller, Key
 from serinus.core.names import SERVICE_LABEL
@@ -12,6 +15,8 @@ from serinus.core.projection import slim_child, slim_pod, slim_service
 from serinus.ports import Manifest
 
 Slim = Callable[[Mapping[str, Any]], Manifest]
+
+_LONGEST_BACKOFF: Final = 15.0
 
 _CHILDREN: Final[tuple[tuple[str, tuple[str, str, str], Slim], ...]] = (
     ("deployments", ("apps", "v1", "deployments"), slim_child),
@@ -23,56 +28,108 @@ _CHILDREN: Final[tuple[tuple[str, tuple[str, str, str], Slim], ...]] = (
 )
 """Index, resource, and how its objects are slimmed."""
 
+_ROUTES: Final[tuple[str, tuple[str, str, str], Slim]] = (
+    "routes",
+    ("gateway.networking.k8s.io", "v1", "httproutes"),
+    slim_child,
+)
+"""Watched only where the platform has a Gateway: elsewhere the API server need not know the resource."""
+
+WATCHED: Final = frozenset({PLURAL, *(resource[-1] for _, resource, _ in (*_CHILDREN, _ROUTES))})
+"""The resources that are watched, by plural."""
+
 
 def build_registry(
-    controller: Controller, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]
+    controller: Controller,
+    watch_log: WatchLog,
+    *,
+    inactivity_seconds: float,
+    has_gateway: bool = False,
 ) -> kopf.OperatorRegistry:
-    """The handlers around `controller`; `begin` is called once it is started, and `end` once it is stopped."""
+    """The handlers around `controller`; a watch that brings nothing for `inactivity_seconds` is opened anew."""
     registry = kopf.OperatorRegistry()
-    _watch_services(registry, controller)
-    for index, resource, slim in _CHILDREN:
-        _watch_child(registry, controller, index, resource, slim)
+    _watch_services(registry, controller, watch_log)
+    children = (*_CHILDREN, _ROUTES) if has_gateway else _CHILDREN
+    for index, resource, slim in children:
+        _watch_child(registry, controller, watch_log, index, resource, slim)
 
     @kopf.on.login(registry=registry)
-    def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's signature
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+    async def log_in(**kwargs: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401 - kopf's signature
+        info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        return _traced(info, watch_log) if info else None
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **kwargs: Any) -> None:  # noqa: ANN401 - kopf's signature
-        _configure(settings)
-        controller.start({index: kwargs[index] for index in ("services", *(child[0] for child in _CHILDREN))})
-        await begin()
+        _configure(settings, inactivity_seconds)
+        controller.start({index: kwargs[index] for index in ("services", *(child[0] for child in children))})
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:  # noqa: ANN401 - kopf's signature
         await controller.stop()
-        await end()
 
     return registry
 
 
-def _configure(settings: kopf.OperatorSettings) -> None:
+class _ForeverLonger:
+    """Seconds between the attempts of a list or a watch: ever longer, up to a limit, and never the last one.
+
+    kopf ends the whole operator after its last attempt.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        seconds = 0.5
+        while True:
+            yield random.uniform(seconds / 2, seconds)  # noqa: S311 - to spread the load, not to keep a secret
+            seconds = min(2 * seconds, _LONGEST_BACKOFF)
+
+
+def _traced(info: kopf.ConnectionInfo, watch_log: WatchLog) -> kopf.AiohttpSession:
+    """kopf's own way to the API server, with each request noted."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        trace_configs=[watch_log.trace()],
+    )
+    return kopf.AiohttpSession(
+        server=info.server,
+        default_namespace=info.default_namespace,
+        expiration=info.expiration,
+        aiohttp_session=session,
+    )
+
+
+def _configure(settings: kopf.OperatorSettings, inactivity_seconds: float) -> None:
     settings.posting.enabled = False
+    settings.networking.error_backoffs = _ForeverLonger()
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 15
+    settings.watching.inactivity_timeout = inactivity_seconds
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 15
     settings.watching.chunk_size = 500
-    for _, resource, _ in _CHILDREN:
+    for _, resource, _ in (*_CHILDREN, _ROUTES):
         settings.watching.label_selectors[resource] = SERVICE_LABEL
 
 
-def _watch_services(registry: kopf.OperatorRegistry, controller: Controller) -> None:
+def _watch_services(registry: kopf.OperatorRegistry, controller: Controller, watch_log: WatchLog) -> None:
     @kopf.index(GROUP, VERSION, PLURAL, id="services", registry=registry)
     async def index(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
         return {_key(body, body.metadata["name"]): slim_service(body)}
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def event(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
+        watch_log.event(PLURAL, body.metadata["namespace"])
         controller.enqueue(_key(body, body.metadata["name"]))
 
 
 def _watch_child(
-    registry: kopf.OperatorRegistry, controller: Controller, index_name: str, resource: tuple[str, str, str], slim: Slim
+    registry: kopf.OperatorRegistry,
+    controller: Controller,
+    watch_log: WatchLog,
+    index_name: str,
+    resource: tuple[str, str, str],
+    slim: Slim,
 ) -> None:
     labels = {SERVICE_LABEL: kopf.PRESENT}
 
@@ -82,6 +139,7 @@ def _watch_child(
 
     @kopf.on.event(*resource, labels=labels, registry=registry)
     async def event(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
+        watch_log.event(resource[-1], body.metadata["namespace"])
         controller.enqueue(_key(body, body.metadata["labels"][SERVICE_LABEL]))
 
 

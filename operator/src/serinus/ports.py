@@ -71,6 +71,15 @@ class ApiRefusedError(Exception):
     """The API server refused a write for good: the same request will be refused again. The message says why."""
 
 
+class ApiUnavailableError(Exception):
+    """The API server did not do what was asked, for a reason that may pass."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        """`retry_after` are seconds that the server has asked to be left alone for."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class NotLeadingError(Exception):
     """Another replica of the operator leads, or may: nothing was sent."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 import random
-from collections import deque
 from collections.abc import Callable, Hashable
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
@@ -20,11 +19,18 @@ class WorkQueue(Generic[Key]):
     A key that is added while it waits is there once; one that is added while it is worked on comes again after that.
     """
 
-    def __init__(self, clock: Callable[[], float], jitter: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        jitter: Callable[[float, float], float] = random.uniform,
+        on_taken: Callable[[float], object] = lambda _: None,
+    ) -> None:
+        """`on_taken` is told how long each key that is taken has waited, in seconds."""
         self._clock = clock
         self._jitter = jitter
-        self._ready: deque[Key] = deque()
-        self._waiting: set[Key] = set()
+        self._on_taken = on_taken
+        self._ready: dict[Key, float] = {}
+        """Since when each key waits, the first one first."""
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
@@ -37,14 +43,18 @@ class WorkQueue(Generic[Key]):
         """Keys that wait now, without those whose time has not come."""
         return len(self._ready)
 
+    def oldest(self) -> float:
+        """How long the first key has waited, in seconds; 0 when none waits."""
+        since = next(iter(self._ready.values()), None)
+        return 0.0 if since is None else self._clock() - since
+
     def add(self, key: Key) -> None:
         """Have `key` worked on as soon as possible."""
         self._due.pop(key, None)
         if key in self._working:
             self._again.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.append(key)
+        elif key not in self._ready:
+            self._ready[key] = self._clock()
         self._changed.set()
 
     def add_after(self, key: Key, delay: timedelta) -> None:
@@ -57,12 +67,15 @@ class WorkQueue(Generic[Key]):
         heapq.heappush(self._delayed, (due, self._counter, key))
         self._changed.set()
 
-    def retry(self, key: Key) -> None:
-        """Have `key` worked on again after a failure, later each time, up to a minute, with jitter."""
+    def retry(self, key: Key, at_least: float = 0.0) -> None:
+        """Have `key` worked on again after a failure, later each time, up to a minute, with jitter.
+
+        `at_least` are seconds that the one who failed has asked for.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         longest = min(_FIRST_BACKOFF * 2 ** min(failures, 16), _LONGEST_BACKOFF)
-        self.add_after(key, timedelta(seconds=self._jitter(longest / 2, longest)))
+        self.add_after(key, timedelta(seconds=at_least + self._jitter(longest / 2, longest)))
 
     def forget(self, key: Key) -> None:
         """Note a success: the next failure starts from the shortest delay."""
@@ -73,8 +86,8 @@ class WorkQueue(Generic[Key]):
         while True:
             self._release_due()
             if self._ready:
-                key = self._ready.popleft()
-                self._waiting.discard(key)
+                key = next(iter(self._ready))
+                self._on_taken(self._clock() - self._ready.pop(key))
                 self._working.add(key)
                 return key
             self._changed.clear()

@@ -99,6 +99,7 @@ class Reconciler:
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is remembered of a service that is gone."""
         self._memories.pop((namespace, name), None)
+        telemetry.forget(namespace, name)
 
     def _memory(self, service: Manifest) -> _Memory:
         metadata = service["metadata"]
@@ -135,6 +136,7 @@ class Reconciler:
         assertions = conditions.assess(decision.state, observed, look, refusal, spec.canary)
         written = self._write_status(service, before, decision.state, spec, observed, assertions, now)
         self._tell(service, decision.transitions)
+        telemetry.count_rollout(service["metadata"], state, decision.state)
         identity = _identity(service)
         wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server, self._settings.gateway)
         sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from serinus.adapters.kube import KubernetesApi
+from serinus.core.names import RECONCILE_ID_ANNOTATION
+from serinus.logs import reconcile_id
 from serinus.ports import Manifest
 
 logger: Final = logging.getLogger(__name__)
@@ -27,7 +29,11 @@ class EventRecorder:
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": metadata["namespace"]},
+            "metadata": {
+                "name": f"{metadata['name']}.{secrets.token_hex(8)}",
+                "namespace": metadata["namespace"],
+                "annotations": {RECONCILE_ID_ANNOTATION: reconcile_id() or ""},
+            },
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": severity,
             "reason": reason,

@@ -1,15 +1,22 @@
 """Writes to the Kubernetes API through the official client, and the few reads that no watch gives."""
 
 import json
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
 from kubernetes import client
 
+from serinus import telemetry
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
+from serinus.core.api_request import resource_of, verb_of
 from serinus.core.names import FIELD_MANAGER
-from serinus.ports import ApiConflictError, ApiRefusedError, Manifest, NotLeadingError
+from serinus.core.token_bucket import TokenBucket
+from serinus.ports import ApiConflictError, ApiRefusedError, ApiUnavailableError, Manifest, NotLeadingError
 
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -34,21 +41,56 @@ _REFUSALS: Final = frozenset(
 )
 
 
-class ApiUnavailableError(Exception):
-    """The API server did not do what was asked, for a reason that may pass."""
+_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+
+_LONGEST_RETRY_AFTER: Final = 60.0
+"""Seconds. What a server or a proxy asks for beyond is not believed."""
 
 
 def _always() -> bool:
     return True
 
 
+class WriteLimit:
+    """Holds writes up, from whichever thread, so that no more than a rate are sent, and none that the server does not
+    want now.
+    """
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._bucket = TokenBucket(per_second, burst, time.monotonic())
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Wait until a write may be sent. Raises ApiUnavailableError at once if the server has asked for patience."""
+        with self._lock:
+            now = time.monotonic()
+            held = self._bucket.held(now)
+            seconds = 0.0 if held else self._bucket.take(now)
+        if held:
+            raise ApiUnavailableError("the API server has asked for patience", held)
+        if seconds:
+            telemetry.API_THROTTLED_SECONDS.inc(seconds)
+            time.sleep(seconds)
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        with self._lock:
+            self._bucket.hold(time.monotonic(), seconds)
+
+
 class KubernetesApi:
     """`ports.Kube` on the official client. Safe to use from several threads."""
 
-    def __init__(self, api_client: client.ApiClient, may_write: Callable[[], bool] = _always) -> None:
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        may_write: Callable[[], bool] = _always,
+        limit: WriteLimit | None = None,
+    ) -> None:
         """`may_write` is asked right before each write is sent; where it says no, NotLeadingError is raised."""
         self._client = api_client
         self._may_write = may_write
+        self._limit = limit
 
     def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
         """See `ports.Kube.apply`."""
@@ -120,13 +162,26 @@ class KubernetesApi:
         )
         verb, url, headers, _, _ = call
         text: Any = json.dumps(body) if content_type.endswith("yaml") else body
-        if method != "GET" and not self._may_write():
-            raise NotLeadingError(f"{method} {path} was not sent: another replica leads")
-        response = self._client.call_api(verb, url, headers, text, None, _request_timeout=timeout_seconds)
-        answer: Manifest = json.loads(response.read() or b"{}")
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            raise _error(response.status, f"{method} {path}: {answer.get('message', response.reason)}")
-        return answer
+        if method != "GET":
+            self._wait_to_write(f"{method} {path}")
+        with _counted(verb_of(method, path, applies=content_type.endswith("yaml")), resource_of(path)) as counted:
+            response = self._client.call_api(verb, url, headers, text, None, _request_timeout=timeout_seconds)
+            body_read = response.read()
+            counted.code = str(response.status)
+        if response.status < HTTPStatus.BAD_REQUEST:
+            answer: Manifest = json.loads(body_read or b"{}")
+            return answer
+        retry_after = _retry_after(response)
+        if retry_after and self._limit is not None:
+            self._limit.hold(retry_after)
+        raise _error(response.status, f"{method} {path}: {_message(body_read) or response.reason}", retry_after)
+
+    def _wait_to_write(self, what: str) -> None:
+        if self._limit is not None:
+            self._limit.wait()
+        # Asked last of all: while the write waited, another may have begun to lead.
+        if not self._may_write():
+            raise NotLeadingError(f"{what} was not sent: another replica leads")
 
 
 class NotFoundError(ApiUnavailableError):
@@ -141,11 +196,46 @@ def object_path(manifest: Manifest) -> str:
     return f"{root}/namespaces/{metadata['namespace']}/{_PLURALS[manifest['kind']]}/{metadata['name']}"
 
 
-def _error(status: int, message: str) -> Exception:
+@dataclass
+class _Counted:
+    code: str = "none"
+
+
+@contextmanager
+def _counted(verb: str, resource: str) -> Iterator[_Counted]:
+    """Count a request, and how long it took, by the code that is set within."""
+    begun = time.monotonic()
+    counted = _Counted()
+    try:
+        yield counted
+    finally:
+        telemetry.count_request(verb, resource, counted.code, time.monotonic() - begun)
+
+
+def _message(body: bytes) -> str:
+    """What the API server says is wrong; empty when the answer is not one of its own."""
+    try:
+        status = json.loads(body)
+    except ValueError:
+        return ""
+    return str(status.get("message", "")) if isinstance(status, dict) else ""
+
+
+def _retry_after(response: Any) -> float:  # noqa: ANN401 - the official client is not typed
+    """The seconds of a Retry-After header of a server that is busy; 0 without one."""
+    if response.status not in _BUSY:
+        return 0.0
+    try:
+        return min(max(float(response.headers.get("Retry-After", 0)), 0.0), _LONGEST_RETRY_AFTER)
+    except ValueError:
+        return 0.0
+
+
+def _error(status: int, message: str, retry_after: float) -> Exception:
     if status == HTTPStatus.CONFLICT:
         return ApiConflictError(message)
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError(message)
     if status in _REFUSALS:
         return ApiRefusedError(message)
-    return ApiUnavailableError(f"status {status}: {message}")
+    return ApiUnavailableError(f"status {status}: {message}", retry_after)

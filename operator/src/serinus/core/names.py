@@ -5,6 +5,8 @@ from typing import Final
 SERVICE_LABEL: Final = "serinus.dev/inferenceservice"
 REVISION_LABEL: Final = "serinus.dev/revision"
 COMMAND_ANNOTATION: Final = "serinus.dev/command"
+RECONCILE_ID_ANNOTATION: Final = "serinus.dev/reconcile-id"
+"""On events: the visit that they were told in, as in the operator's logs."""
 FIELD_MANAGER: Final = "serinus"
 
 
