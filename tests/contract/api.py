@@ -10,6 +10,8 @@ from serinus.adapters.kube import object_path
 from tests.contract.manifests import Manifest
 
 MERGE: Final = "application/merge-patch+json"
+STRATEGIC: Final = "application/strategic-merge-patch+json"
+"""A merge patch that merges lists by the name of their entries."""
 JSON_PATCH: Final = "application/json-patch+json"
 
 

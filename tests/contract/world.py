@@ -24,6 +24,7 @@ SETTINGS: Final = Settings.model_validate(
     {"server": {"image": "serinus-server:1"}, "prometheus": {"url": "http://127.0.0.1:1"}}
 )
 MOST_VISITS: Final = 200
+SETTLED_WITHIN: Final = 10
 
 _COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "Deployment": ("apps/v1", "deployments"),
@@ -195,10 +196,12 @@ class World:
 
     def settle(self, name: str = NAME) -> None:
         """Have the service reconciled until nothing is left to do at this time."""
-        for _ in range(MOST_VISITS):
+        for _ in range(SETTLED_WITHIN):
             if not self.requests_of_a_visit(name):
                 return
-        raise AssertionError(f"after {MOST_VISITS} visits there is still something to do: {self.client.requests[-9:]}")
+        raise AssertionError(
+            f"after {SETTLED_WITHIN} visits there is still something to do: {self.client.requests[-9:]}"
+        )
 
     def deploy(self, changes: dict[str, Any] | None = None) -> Manifest:
         """Create a service, and let it come to serve."""

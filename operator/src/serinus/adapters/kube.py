@@ -14,7 +14,8 @@ from kubernetes import client
 from serinus import telemetry
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.core.api_request import resource_of, verb_of
-from serinus.core.names import FIELD_MANAGER
+from serinus.core.names import FIELD_MANAGER, SERVICE_LABEL
+from serinus.core.plan import matches
 from serinus.core.token_bucket import TokenBucket
 from serinus.ports import ApiConflictError, ApiRefusedError, ApiUnavailableError, Manifest, NotLeadingError
 
@@ -24,6 +25,7 @@ _PLURALS: Final[Mapping[str, str]] = {
     "ControllerRevision": "controllerrevisions",
     "Deployment": "deployments",
     "Event": "events",
+    "HTTPRoute": "httproutes",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Service": "services",
@@ -93,9 +95,18 @@ class KubernetesApi:
         self._limit = limit
 
     def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
-        """See `ports.Kube.apply`."""
-        query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
-        return self._request("PATCH", object_path(manifest), manifest, query, "application/apply-patch+yaml")
+        """See `ports.Kube.apply`.
+
+        Server-side apply alone would make an object of that name ours wherever it says nothing to the contrary.
+        """
+        if not force:
+            current = self._find(manifest)
+            if current is None:
+                return self._apply(manifest, force=False)
+            _require_own(manifest, current)
+            if matches(manifest, current):
+                return current
+        return self._overwrite(manifest)
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         """See `ports.Kube.scale`."""
@@ -144,6 +155,28 @@ class KubernetesApi:
         query = [("fieldManager", FIELD_MANAGER)]
         return self._request("PUT", object_path(manifest), manifest, query, "application/json", timeout_seconds)
 
+    def _find(self, manifest: Manifest) -> Manifest | None:
+        try:
+            return self.get(manifest)
+        except NotFoundError:
+            return None
+
+    def _overwrite(self, manifest: Manifest) -> Manifest:
+        """Apply over what others have changed, and have added to lists: server-side apply leaves that in, or trips."""
+        try:
+            applied = self._apply(manifest, force=True)
+        except ApiRefusedError:
+            applied = None
+        if applied is not None and matches(manifest, applied):
+            return applied
+        query = [("fieldManager", FIELD_MANAGER)]
+        self._request("PATCH", object_path(manifest), manifest, query, "application/merge-patch+json")
+        return self._apply(manifest, force=True)
+
+    def _apply(self, manifest: Manifest, *, force: bool) -> Manifest:
+        query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
+        return self._request("PATCH", object_path(manifest), manifest, query, "application/apply-patch+yaml")
+
     def _request(
         self,
         method: str,
@@ -186,6 +219,25 @@ class KubernetesApi:
 
 class NotFoundError(ApiUnavailableError):
     """The object is not there (any more)."""
+
+
+def _require_own(manifest: Manifest, current: Manifest) -> None:
+    """Pass for an object whose controller is that of `manifest`, or that was left behind without one.
+
+    Raises ApiConflictError, or ApiUnavailableError for one that is garbage and about to be collected.
+    """
+    [owner] = manifest["metadata"]["ownerReferences"]
+    owners = current["metadata"].get("ownerReferences", ())
+    controller = next((one for one in owners if one.get("controller")), None)
+    if controller is None:
+        label = current["metadata"].get("labels", {}).get(SERVICE_LABEL)
+        if label != owner["name"]:
+            raise ApiConflictError("It does not carry the label of this InferenceService.")
+    elif controller["uid"] != owner["uid"]:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        if (controller["kind"], controller["name"]) == (owner["kind"], owner["name"]):
+            raise ApiUnavailableError(f"{name} belongs to a former {owner['kind']} {owner['name']}, and is to go first")
+        raise ApiConflictError(f"Its controller is {controller['kind']} {controller['name']}.")
 
 
 def object_path(manifest: Manifest) -> str:
