@@ -74,7 +74,7 @@ def count_rollout(metadata: Manifest, before: State, after: State) -> None:
     """Count what a visit has made of a rollout: a look at the metrics, or the decision to roll back."""
     labels = metadata["namespace"], metadata["name"]
     looks = before.analysis.ticks if before.analysis and before.canary == after.canary else 0
-    if after.analysis is not None and after.analysis.ticks > looks:
+    if after.canary is not None and after.analysis is not None and after.analysis.ticks > looks:
         VERDICTS.labels(*labels, after.analysis.verdict).inc()
     if after.rollout.phase is Phase.ROLLING_BACK and before.rollout.phase is not Phase.ROLLING_BACK:
         ROLLBACKS.labels(*labels, after.rollout.reason).inc()
