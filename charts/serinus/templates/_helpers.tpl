@@ -59,6 +59,9 @@ prometheus:
   scrapeInterval: {{ .Values.prometheus.scrapeInterval | quote }}
   timeout: {{ .Values.prometheus.timeout | quote }}
   namespaceLabel: {{ .Values.prometheus.namespaceLabel | quote }}
+{{- if .Values.prometheus.secretName }}
+  credentialsFolder: /etc/serinus-prometheus
+{{- end }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}
 workers: {{ .Values.workers }}
 limits: {{ toJson .Values.limits }}

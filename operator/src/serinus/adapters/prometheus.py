@@ -20,6 +20,7 @@ from prometheus_api_client import PrometheusConnect
 from urllib3.util import Retry
 
 from serinus.adapters.counters import ScrapedPod, SeriesKey, UnusableSeriesError, read_matrix
+from serinus.adapters.mounted_credentials import MountedCredentials
 from serinus.api.units import format_duration
 from serinus.ports import MetricsQuery, MetricsSample, MetricsUnavailableError, RevisionSample
 
@@ -55,7 +56,15 @@ class _Window:
 class PrometheusMetrics:
     """Counts requests through the HTTP API of Prometheus 2 or 3."""
 
-    def __init__(self, url: str, *, scrape_interval: timedelta, timeout: timedelta, namespace_label: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        scrape_interval: timedelta,
+        timeout: timedelta,
+        namespace_label: str,
+        credentials: MountedCredentials | None = None,
+    ) -> None:
         """Prepare for the Prometheus at `url`, without calling it yet.
 
         `scrape_interval` is how often it scrapes the pods, `timeout` how long it may take to answer, and
@@ -66,6 +75,9 @@ class PrometheusMetrics:
         self._namespace_label = namespace_label
         self._name = f"Prometheus at {_without_credentials(url)}"
         session = requests.Session()
+        if credentials is not None:
+            session.auth = credentials
+            session.verify = str(credentials.authorities) if credentials.authorities else True
         session.hooks["response"].append(self._check_reply)
         # No retries: the next look comes soon, and its window takes in what this one could not see.
         self._prometheus = PrometheusConnect(

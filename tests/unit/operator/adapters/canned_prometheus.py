@@ -1,6 +1,7 @@
 """A loopback HTTP server in the place of Prometheus, for replies that a real one gives only when something is wrong."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ class Asked:
     promql: str
     time: str
     timeout: str
+    authorization: str | None = None
 
     @property
     def kind(self) -> str:
@@ -69,16 +71,19 @@ def answers(
 class CannedPrometheus:
     """Answers what it is told to, and remembers what it was asked."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
         self.over = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._http.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._http.server_port}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         canned = self
@@ -86,7 +91,9 @@ class CannedPrometheus:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parameters = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-                asked = Asked(parameters["query"], parameters["time"], parameters["timeout"])
+                asked = Asked(
+                    parameters["query"], parameters["time"], parameters["timeout"], self.headers["Authorization"]
+                )
                 canned.asked.append(asked)
                 reply = canned.answer(asked)
                 if reply.hangs and not reply.body:
