@@ -27,6 +27,8 @@ class PrometheusSettings(SpecModel):
     url: str = Field(pattern=r"^https?://")
     scrape_interval: Duration = "15s"
     timeout: Duration = "10s"
+    credentials_folder: Path | None = None
+    """Where a Secret is mounted with token, or username and password, and ca.crt."""
     namespace_label: str = Field(default="namespace", pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")
 
 

@@ -15,6 +15,7 @@ from kubernetes import client
 from serinus.adapters.events import EventRecorder
 from serinus.adapters.kube import KubernetesApi, WriteLimit
 from serinus.adapters.lease import LeaderElection
+from serinus.adapters.mounted_credentials import MountedCredentials
 from serinus.adapters.prometheus import PrometheusMetrics
 from serinus.adapters.watches import WatchLog
 from serinus.api.units import parse_duration
@@ -127,11 +128,13 @@ class Operator:
 
 
 def _metrics(settings: Settings) -> PrometheusMetrics:
+    folder = settings.prometheus.credentials_folder
     return PrometheusMetrics(
         settings.prometheus.url,
         scrape_interval=parse_duration(settings.prometheus.scrape_interval),
         timeout=parse_duration(settings.prometheus.timeout),
         namespace_label=settings.prometheus.namespace_label,
+        credentials=MountedCredentials(folder) if folder else None,
     )
 
 
