@@ -1,4 +1,4 @@
-"""The command line: `serinus-server serve` and `serinus-server fetch`."""
+"""The command line: `serinus-server serve`, `serinus-server inspect` and `serinus-server fetch`."""
 
 import argparse
 import os
@@ -18,6 +18,8 @@ from serinus_server.settings import ServeSettings
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _SIZE_UNITS: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 _DURATION_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DEFAULT_VERSION: Final = "1"
+_MODEL_HELP: Final = "model file, or a folder with model.onnx or a single .onnx file"
 _DEFAULT_IN_FLIGHT_BYTES: Final = 256 << 20
 
 
@@ -46,13 +48,15 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the runtime is loaded
     from serinus_server.lifecycle import serve  # noqa: PLC0415 - `fetch` has no use for the runtime
 
+    path = options.model or options.model_path
+    name = options.model_name or path.resolve().stem
     in_flight_bytes = options.max_in_flight_bytes or max(
         options.max_body_size, (memory_limit() or _DEFAULT_IN_FLIGHT_BYTES * 4) // 4
     )
     serve(
         ServeSettings(
-            model_path=options.model_path,
-            model_name=options.model_name,
+            model_path=path,
+            model_name=name,
             model_version=options.model_version,
             host=options.host,
             http_port=options.http_port,
@@ -67,11 +71,18 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             intra_op_threads=options.intra_op_threads,
             warm_up=not options.skip_warm_up,
             access_log=options.access_log,
-            inferenceservice=os.environ.get("SERINUS_INFERENCESERVICE") or options.model_name,
+            inferenceservice=os.environ.get("SERINUS_INFERENCESERVICE") or name,
             revision=os.environ.get("SERINUS_REVISION", ""),
         ),
         log,
     )
+
+
+def _inspect(options: argparse.Namespace, _log: JsonLog) -> None:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the runtime is loaded
+    from serinus_server.inspection import inspect  # noqa: PLC0415 - `fetch` has no use for the runtime
+
+    sys.stdout.write(inspect(options.model, options.model.resolve().stem, _DEFAULT_VERSION))
 
 
 def _fetch(options: argparse.Namespace, log: JsonLog) -> None:
@@ -87,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"serinus-server {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    _add_inspect(commands)
     _add_fetch(commands)
     return parser
 
@@ -99,9 +111,12 @@ def _add_serve(commands: _Commands) -> None:
     )
     serve.set_defaults(command=_serve)
     option = _OptionAdder(serve)
-    option("--model-path", Path, None, "model file, or a folder with model.onnx or a single .onnx file")
-    option("--model-name", _name, None, "name in URLs, replies and metrics")
-    option("--model-version", _name, None, "version in URLs, replies and metrics")
+    model_path = os.environ.get("SERINUS_MODEL_PATH")
+    model = serve.add_mutually_exclusive_group(required=not model_path)
+    model.add_argument("model", metavar="MODEL", type=Path, nargs="?", help=_MODEL_HELP)
+    model.add_argument("--model-path", metavar="MODEL", type=Path, default=model_path, help="the same as an option")
+    option("--model-name", _name, None, "name in URLs, replies and metrics; otherwise the file's, without .onnx")
+    option("--model-version", _name, _DEFAULT_VERSION, "version in URLs, replies and metrics")
     option("--host", str, "*", "address to listen on; * is every one")
     option("--http-port", _port, "8080", "port to listen on; 0 takes a free one and logs it")
     option("--grpc-port", _port_or_off, "off", "port for gRPC (9000 is usual), or off; 0 takes a free one and logs it")
@@ -120,6 +135,12 @@ def _add_serve(commands: _Commands) -> None:
         default=os.environ.get("SERINUS_SKIP_WARM_UP", "").lower() in {"1", "true"},
         help="for a model that fails on every made-up input",
     )
+
+
+def _add_inspect(commands: _Commands) -> None:
+    inspect = commands.add_parser("inspect", help="show what a model takes and gives, and an example request")
+    inspect.set_defaults(command=_inspect)
+    inspect.add_argument("model", metavar="MODEL", type=Path, help=_MODEL_HELP)
 
 
 def _add_fetch(commands: _Commands) -> None:
@@ -145,11 +166,11 @@ class _OptionAdder:
         default: str | None,
         text: str,
     ) -> None:
-        """Add one; without a default it is required."""
+        """Add one."""
         variable = "SERINUS_" + flag.removeprefix("--").replace("-", "_").upper()
         given = os.environ.get(variable, default)
-        shown = "required" if default is None else f"default {default}"
-        self._parser.add_argument(flag, type=type_, default=given, required=given is None, help=f"{text} ({shown})")
+        shown = "" if default is None else f" (default {default})"
+        self._parser.add_argument(flag, type=type_, default=given, help=f"{text}{shown}")
 
 
 def _duration(text: str) -> float:

@@ -17,7 +17,8 @@ _RUNTIME_DOMAINS: Final = ("com.microsoft", "com.ms.")
 _MAX_GRAPH_DEPTH: Final = 32  # protocol buffer parsers stop at 100 levels, and each graph takes three
 
 # Field numbers of onnx.proto3.
-_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_FUNCTIONS = 1, 7, 25
+_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET_IMPORT, _MODEL_FUNCTIONS = 1, 7, 8, 25
+_OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_SPARSE = 1, 5, 11, 15
 _FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_ATTRIBUTE = 7, 10, 11
 _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
@@ -42,6 +43,7 @@ class Outline:
     function_domains: set[str] = field(default_factory=set)
     op_types: set[str] = field(default_factory=set)
     inputs_without_rank: set[str] = field(default_factory=set)
+    opsets: dict[str, int] = field(default_factory=dict)  # domain -> version
 
 
 def read_outline(path: Path) -> Outline:
@@ -132,6 +134,10 @@ class _Message:
         """The sub-messages of one field number."""
         return (value for found, value in self.fields() if found == number and isinstance(value, _Message))
 
+    def number(self, number: int) -> int:
+        """The value of a numeric field, 0 without it."""
+        return next((value for found, value in self.fields() if found == number and isinstance(value, int)), 0)
+
     def text(self) -> str:
         """The range as a string."""
         return self._content[self._start : self._end].decode(errors="replace")
@@ -162,6 +168,9 @@ def _read_model(model: _Message, outline: Outline) -> None:
         if number == _MODEL_GRAPH:
             _read_graph(value, outline, 0)
             outline.inputs_without_rank |= _inputs_without_rank(value)
+        elif number == _MODEL_OPSET_IMPORT:
+            domain = next((each.text() for each in value.messages(_OPSET_DOMAIN)), "")
+            outline.opsets[domain] = value.number(_OPSET_VERSION)
         elif number == _MODEL_FUNCTIONS:
             outline.function_domains |= {domain.text() for domain in value.messages(_FUNCTION_DOMAIN)}
             for node in value.messages(_FUNCTION_NODE):

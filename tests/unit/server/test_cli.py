@@ -1,18 +1,23 @@
 """The command line: what it takes, what it refuses, and how a container says why it ended."""
 
+import hashlib
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import helper
 
 from serinus_server import __version__
 from serinus_server.cli import main
 from serinus_server.failure import FatalError, Reason, write_termination_message
 from tests.unit.server import models
-from tests.unit.server.serving import serving
+from tests.unit.server.serving import Serving, serving
 
 
 def ending(*arguments: str) -> int:
@@ -34,8 +39,11 @@ SERVE = ("serve", "--model-path", "/m", "--model-name", "m", "--model-version", 
     [
         ((), "the following arguments are required: COMMAND"),
         (("dance",), "invalid choice: 'dance'"),
-        (("serve",), "the following arguments are required: --model-path, --model-name, --model-version"),
+        (("serve",), "one of the arguments MODEL --model-path is required"),
+        (("serve", "a.onnx", "--model-path", "b.onnx"), "argument --model-path: not allowed with argument MODEL"),
+        (("inspect",), "the following arguments are required: MODEL"),
         ((*SERVE, "--http-port", "70000"), "'70000' is not a port"),
+        ((*SERVE, "--grpc-port", "on"), "'on' is not a port"),
         ((*SERVE, "--request-timeout", "5 minutes"), "'5 minutes' is not a duration such as 500ms, 5s or 1m"),
         ((*SERVE, "--request-timeout", "0s"), "must be more than 0"),
         ((*SERVE, "--max-body-size", "16MB"), "'16MB' is not a size in bytes such as 1048576, 512Ki or 16Mi"),
@@ -143,6 +151,78 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
     with serving(model) as first, serving(model, "--http-port", str(first.port), wait=False) as second:
         assert second.exit_code() == 1
         assert "already in use" in second.log[-1]["message"]
+
+
+def run(*arguments: str) -> str:
+    """What a command writes on stdout."""
+    command = [sys.executable, "-c", "from serinus_server.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_serving_a_file_by_its_path_alone(tmp_path: Path) -> None:
+    model = models.save(models.mlp(), tmp_path, "digits.onnx")
+    command = [sys.executable, "-c", "from serinus_server.cli import main; main()"]
+    process = subprocess.Popen([*command, "serve", str(model), "--http-port", "0"], stderr=subprocess.PIPE)
+    server = Serving(process, tmp_path / "none")
+    server.follow()
+    try:
+        ready = server.wait_for("ready")
+        assert (ready["model"], ready["version"]) == ("digits", "1")
+        assert server.get("/v2/models/digits/versions/1/ready")[0] == 200
+    finally:
+        process.terminate()
+        process.send_signal(signal.SIGINT)  # asked twice: at once
+        server.exit_code()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def test_inspect(tmp_path: Path) -> None:
+    model = models.save(models.mlp(), tmp_path, "digits.onnx")
+    lines = run("inspect", str(model)).splitlines()
+    size = model.stat().st_size
+    assert lines[:6] == [
+        f"file      {model}",
+        f"size      {size} bytes",
+        f"digest    {hashlib.sha256(model.read_bytes()).hexdigest()}",
+        "opset     ai.onnx 17",
+        "input     x: FP32 [batch, 4]",
+        "output    y: FP32 [batch, 3]",
+    ]
+    assert lines[-2:] == [
+        f"serinus-server serve {model}",
+        "curl -sS localhost:8080/v2/models/digits/infer "
+        """-d '{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[0.0,0.0,0.0,0.0]}]}'""",
+    ]
+
+
+def wide() -> onnx.ModelProto:
+    """Too many elements for an example in JSON: x[batch, 1000] and a text."""
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["t"], ["u"])]
+    text = onnx.TensorProto.STRING
+    inputs = [models.value("x", shape=["batch", 1000]), models.value("t", text, [1])]
+    return models.build(nodes, inputs, [models.value("y", shape=["batch", 1000]), models.value("u", text, [1])])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        models.mlp,
+        models.every_type,
+        models.lookup,
+        models.any_rank,
+        models.map_output,
+        wide,
+    ],
+)
+def test_the_example_of_inspect_works(tmp_path: Path, make: Callable[[], onnx.ModelProto]) -> None:
+    model = models.save(make(), tmp_path, "m.onnx")
+    example = run("inspect", str(model)).splitlines()[-1]
+    with serving(model) as server:
+        command = example.replace("localhost:8080", f"127.0.0.1:{server.port}")
+        answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+    reply = json.loads(answer)
+    assert "outputs" in reply or "JSON has no such number" in reply["error"]
 
 
 def test_fetch_does_not_load_the_runtime() -> None:
