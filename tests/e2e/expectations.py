@@ -10,6 +10,9 @@ ROLLOUT_SECONDS = 180
 RATE = 50.0
 """Requests a second."""
 
+HIGH_RATE = 200.0
+"""Requests a second, where it is counted that none is lost."""
+
 
 def deploy(service: InferenceServiceHandle, manifest: Manifest) -> InferenceServiceStatus:
     """Apply the first version and wait until it serves with all its pods."""

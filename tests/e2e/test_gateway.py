@@ -8,7 +8,7 @@ from serinus.api.status import InferenceServiceStatus, Phase, Stage
 from tests.cluster import Cluster, gateway, installation
 from tests.cluster.inference_service import InferenceServiceHandle
 from tests.cluster.traffic import Exchange, Gateway, flowing
-from tests.e2e.expectations import RATE, assert_nothing_lost, deploy, wait_promoted, wait_rolled_back
+from tests.e2e.expectations import HIGH_RATE, assert_nothing_lost, deploy, wait_promoted, wait_rolled_back
 from tests.e2e.manifests import SERVICE, canary, digits
 
 DOMAIN = "models.test"
@@ -32,7 +32,7 @@ def test_gateway_api_canary_and_rollback(
         status = deploy(service, digits("1"))
         assert status.url == f"http://{host}"
         way = Gateway(address, host)
-        with flowing(cluster, service.namespace, SERVICE, exchanges, 2 * RATE, way) as traffic:
+        with flowing(cluster, service.namespace, SERVICE, exchanges, HIGH_RATE, way) as traffic:
             service.apply(digits("2", canary=canary(WEIGHT, 50, seconds=20)))
             judged = service.wait_until(_has_been_measured, "the first step has been judged", 90)
             assert judged.replicas == "3/3"

@@ -9,7 +9,7 @@ from serinus.api.status import Phase, Verdict
 from tests.cluster.cluster import Cluster
 from tests.cluster.inference_service import InferenceServiceHandle, condition
 from tests.cluster.traffic import Exchange, flowing
-from tests.e2e.expectations import RATE, assert_nothing_lost, deploy, wait_promoted, wait_rolled_back
+from tests.e2e.expectations import HIGH_RATE, RATE, assert_nothing_lost, deploy, wait_promoted, wait_rolled_back
 from tests.e2e.manifests import SERVICE, canary, digits
 
 LEAVING_SECONDS = 15
@@ -95,7 +95,7 @@ def test_no_request_lost_across_promotion_and_rollback(
     service: InferenceServiceHandle, exchanges: list[Exchange]
 ) -> None:
     deploy(service, digits("1", replicas=3))
-    with flowing(service.cluster, service.namespace, SERVICE, exchanges, 2 * RATE) as traffic:
+    with flowing(service.cluster, service.namespace, SERVICE, exchanges, HIGH_RATE) as traffic:
         service.apply(digits("2", replicas=3, canary=canary(25, 50)))
         wait_promoted(service, "2")
         service.apply(digits("4", replicas=3))
