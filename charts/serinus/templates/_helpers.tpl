@@ -12,19 +12,35 @@
 
 {{- define "serinus.selectorLabels" -}}
 app.kubernetes.io/name: serinus
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
-{{- define "serinus.labels" -}}
+{{- define "serinus.ownLabels" -}}
 {{ include "serinus.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: serinus
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- end -}}
+
+{{/* The chart's own labels, which nothing takes the place of, and those of the values. */}}
+{{- define "serinus.labels" -}}
+{{- toYaml (merge (include "serinus.ownLabels" . | fromYaml) .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* Annotations of the operator's pod; those of the values take precedence. */}}
+{{- define "serinus.podAnnotations" -}}
+{{- $annotations := dict "kubectl.kubernetes.io/default-container" "operator" -}}
+{{- if .Values.metrics.scrapeAnnotations -}}
+{{- $_ := set $annotations "prometheus.io/scrape" "true" -}}
+{{- $_ := set $annotations "prometheus.io/port" "8080" -}}
+{{- $_ := set $annotations "prometheus.io/path" "/metrics" -}}
+{{- end -}}
+{{- $annotations = mergeOverwrite $annotations .Values.podAnnotations -}}
+{{- /* The operator reads its settings once: changed settings mean a new pod. */ -}}
+{{- $_ := set $annotations "serinus.dev/config-checksum" (include "serinus.config" . | sha256sum) -}}
+{{- toYaml $annotations -}}
 {{- end -}}
 
 {{- define "serinus.serviceAccountName" -}}
@@ -74,7 +90,7 @@ gateway:
 {{- end }}
 {{- end }}
 lease:
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
   name: {{ include "serinus.fullname" . }}
 {{- end -}}
 
