@@ -63,6 +63,16 @@ def autoscaler_makes(version: str, pods: int) -> Happening:
     return lambda world: world.scale(version, pods)
 
 
+def gets(version: str, share: float) -> Happening:
+    """Not a happening: a look at which part of the requests reaches a version."""
+
+    def check(world: World) -> None:
+        world.settle()
+        assert world.share(revision_of(spec_of(version))) == share
+
+    return check
+
+
 def now_is(phase: Phase, reason: str | None = None, stage: Stage | None = None) -> Happening:
     """Not a happening: a look at how things stand in between."""
 
@@ -397,6 +407,115 @@ STORIES = {
         path=["Stable"],
         events=[],
     ),
+    "pause_command": Story(
+        [asks_for("2"), wait("1m"), command("pause"), wait("3h")],
+        Phase.PAUSED,
+        "PausedByCommand",
+        serves="1",
+        path=["CanaryStarting", "Progressing", "Paused"],
+        says=["was paused by command and holds its weight", ":resume:"],
+        events=["CanaryStarted", "StepStarted", "RolloutPaused"],
+    ),
+    "resume_goes_on_from_the_step": Story(
+        [
+            asks_for("2"),
+            wait("3m"),
+            command("pause"),
+            wait("3h"),
+            command("resume"),
+            now_is(Phase.PROGRESSING, "Analyzing", Stage.ANALYZING),
+            wait("4m"),
+            now_is(Phase.PROGRESSING, "Analyzing", Stage.ANALYZING),
+            until(Phase.STABLE, "Promoted"),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+        path=["CanaryStarting", "Progressing", "Paused", *STEPS_TO_PROMOTION[1:]],
+        events=[
+            *("CanaryStarted", "StepStarted", "StepPassed", "StepStarted", "RolloutPaused"),
+            *("RolloutResumed", "StepStarted", "Promoting", "Promoted"),
+        ],
+    ),
+    "pause_before_the_first_request_gives_none": Story(
+        [
+            keeps_unready("2", 1),
+            asks_for("2"),
+            wait("1m"),
+            command("pause"),
+            keeps_unready("2", 0),
+            metrics(work=False),
+            wait("3h"),
+            gets("2", 0),
+            now_is(Phase.PAUSED, "PausedByCommand"),
+            metrics(work=True),
+            command("resume"),
+            until(Phase.STABLE, "Promoted"),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+        path=["CanaryStarting", "Paused", *STEPS_TO_PROMOTION],
+    ),
+    "promote_while_paused_by_command": Story(
+        [asks_for("2"), wait("1m"), command("pause"), wait("3h"), command("promote"), until(Phase.STABLE, "Promoted")],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+        path=["CanaryStarting", "Progressing", "Paused", "Promoting", "Stable"],
+    ),
+    "abort_while_paused_by_command": Story(
+        [asks_for("2"), wait("1m"), command("pause"), wait("3h"), command("abort"), wait("1m")],
+        Phase.ROLLED_BACK,
+        "Aborted",
+        serves="1",
+        path=["CanaryStarting", "Progressing", "Paused", "RollingBack", "RolledBack"],
+    ),
+    "crash_while_paused_by_command_rolled_back": Story(
+        [asks_for("2"), wait("1m"), command("pause"), wait("1m"), breaks("2", "OOMKilled"), wait("1s")],
+        Phase.ROLLED_BACK,
+        "OOMKilled",
+        serves="1",
+    ),
+    "failing_while_paused_by_command_rolled_back": Story(
+        [asks_for("2"), wait("1m"), command("pause"), wait("1m"), fails("2", 0.5), wait("10m")],
+        Phase.ROLLED_BACK,
+        "HighErrorRate",
+        serves="1",
+    ),
+    "revert_while_paused_by_command": Story(
+        [asks_for("2"), wait("1m"), command("pause"), wait("1m"), asks_for("1"), wait("1m")],
+        Phase.STABLE,
+        "Reverted",
+        serves="1",
+    ),
+    "pause_outlasts_a_pause_that_would_end_by_itself": Story(
+        [
+            asks_for("2"),
+            requests_per_minute(0),
+            until(Phase.PAUSED, "InsufficientTraffic"),
+            command("pause"),
+            requests_per_minute(1200),
+            wait("2h"),
+        ],
+        Phase.PAUSED,
+        "PausedByCommand",
+        serves="1",
+    ),
+    "pause_while_promoting_does_nothing": Story(
+        [asks_for("2"), until(Phase.PROMOTING), command("pause"), until(Phase.STABLE, "Promoted")],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+        path=STEPS_TO_PROMOTION,
+    ),
+    "resume_without_a_pause_by_command_does_nothing": Story(
+        [asks_for("2", promotion="Manual"), until(Phase.PAUSED), command("resume"), wait("1h")],
+        Phase.PAUSED,
+        "ManualPromotion",
+        serves="1",
+        path=["CanaryStarting", "Progressing", "Paused"],
+    ),
     "manual_promotion_waits": Story(
         [asks_for("2", promotion="Manual"), until(Phase.PAUSED), wait("90m")],
         Phase.PAUSED,
@@ -424,6 +543,49 @@ STORIES = {
         "Promoted",
         serves="2",
         path=["CanaryStarting", "Progressing", "Paused", "Promoting", "Stable"],
+    ),
+    "pause_command_longer_than_deadline": Story(
+        [
+            asks_for("2"),
+            wait("1m"),
+            command("pause"),
+            wait("90m"),
+            command("resume"),
+            until(Phase.STABLE, "Promoted"),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+    ),
+    "time_paused_by_command_is_all_that_the_deadline_gets_back": Story(
+        [
+            keeps_unready("2", 1),
+            asks_for("2"),
+            wait("30m"),
+            command("pause"),
+            wait("90m"),
+            command("resume"),
+            wait("29m"),
+            now_is(Phase.CANARY_STARTING),
+            wait("1m"),
+        ],
+        Phase.ROLLED_BACK,
+        "DeadlineExceeded",
+        serves="1",
+    ),
+    "manual_promotion_and_a_pause_on_top_are_longer_than_deadline": Story(
+        [
+            asks_for("2", promotion="Manual"),
+            until(Phase.PAUSED),
+            wait("50m"),
+            command("pause"),
+            wait("50m"),
+            command("promote"),
+            until(Phase.STABLE, "Promoted"),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
     ),
     "deadline_rolls_back": Story(
         [keeps_unready("2", 1), asks_for("2"), wait("59m"), now_is(Phase.CANARY_STARTING), wait("1m")],

@@ -96,7 +96,7 @@ happenings: st.SearchStrategy[Happening] = st.one_of(
     asks,
     st.builds(wait, st.sampled_from([1, 20, 45, 100, 400, 1000])),
     st.builds(wait, st.sampled_from([45, 100, 400])),
-    st.builds(command, st.sampled_from(["promote", "abort", "retry"])),
+    st.builds(command, st.sampled_from(["promote", "abort", "retry", "pause", "resume"])),
     st.builds(fails, versions, shares),
     st.builds(slow, versions, shares),
     st.builds(breaks, versions),
@@ -177,7 +177,7 @@ def test_every_rollout_comes_to_an_end(story: list[Happening]) -> None:
     world.unready.clear()
     world.run(timedelta(hours=2))
     rollout = world.state.rollout
-    waits_for_a_person = (rollout.phase, rollout.reason) == (Phase.PAUSED, "ManualPromotion")
+    waits_for_a_person = rollout.phase is Phase.PAUSED and rollout.reason in ("ManualPromotion", "PausedByCommand")
     asked_version_cannot_start = rollout.phase is Phase.INITIALIZING
     assert rollout.phase in RESTING or waits_for_a_person or asked_version_cannot_start
 

@@ -13,6 +13,8 @@ from serinus.core.command import Command, Verb, parse_command
         ("1:promote:0a1b2c3d4e", Command("1", Verb.PROMOTE, "0a1b2c3d4e")),
         ("2026-03-01T03.00_x:abort:0a", Command("2026-03-01T03.00_x", Verb.ABORT, "0a")),
         ("1:promote:0a\n", Command("1", Verb.PROMOTE, "0a")),
+        ("2:pause:0a", Command("2", Verb.PAUSE, "0a")),
+        ("3:resume:0a", Command("3", Verb.RESUME, "0a")),
         (f"{'a' * 64}:retry:0a", Command("a" * 64, Verb.RETRY, "0a")),
     ],
 )

@@ -26,6 +26,9 @@ METRICS_PATIENCE: Final = timedelta(minutes=10)
 TRAFFIC_PATIENCE: Final = 5
 """How many times its duration a step waits for enough requests."""
 
+PAUSED_BY_COMMAND: Final = "PausedByCommand"
+"""The reason of a pause that a person asked for."""
+
 _LONGEST_CAUSE: Final = 1500
 """Characters of a cause that a message repeats, so that what to do about it still fits behind."""
 
@@ -132,7 +135,8 @@ def next_look(state: State) -> datetime | None:
     rollout = state.rollout
     judged = rollout.phase is Phase.PROGRESSING and rollout.stage is Stage.ANALYZING
     baking = rollout.phase is Phase.PROMOTING and rollout.stage is Stage.BAKE
-    if state.canary is None or not (judged or baking or rollout.phase is Phase.PAUSED) or rollout.policy is None:
+    held = rollout.phase is Phase.PAUSED and rollout.weight.desired > 0
+    if state.canary is None or not (judged or baking or held) or rollout.policy is None:
         return None
     last_tick = state.analysis.last_tick_at if state.analysis else None
     since = max(moment for moment in (last_tick, rollout.stage_started_at) if moment is not None)
@@ -277,7 +281,32 @@ def _obey_command(situation: Situation, canary: Revision) -> Decision | None:
         message = f"The judgement of version {canary.version} begins anew, by command."
         moved = _moved(situation, afresh, Phase.PROGRESSING, Stage.ANALYZING, "Retried", message)
         return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
+    is_paused = state.rollout.reason == PAUSED_BY_COMMAND
+    if verb is Verb.PAUSE and state.rollout.phase is not Phase.PROMOTING and not is_paused:
+        return _pause_by_command(situation, canary)
+    if verb is Verb.RESUME and is_paused:
+        return _resume(situation, canary)
     return None
+
+
+def _pause_by_command(situation: Situation, canary: Revision) -> Decision:
+    """Hold the rollout where it is. It is judged and guarded as before, only its clocks stand still."""
+    command = command_line(situation.service, Verb.RESUME, canary.name, situation.now)
+    message = (
+        f"The rollout of version {canary.version} was paused by command and holds its weight. To go on, or with "
+        f"promote or abort in place of resume: {command}"
+    )
+    moved = _moved(situation, situation.state, Phase.PAUSED, None, PAUSED_BY_COMMAND, message)
+    return Decision(moved, (Transition("Normal", "RolloutPaused", message),))
+
+
+def _resume(situation: Situation, canary: Revision) -> Decision:
+    """Go on with the step that was paused: its time begins anew, its pods and its weight are looked at again."""
+    state = situation.state
+    message = f"The rollout of version {canary.version} goes on by command."
+    phase = Phase.PROGRESSING if state.rollout.weight.desired else Phase.CANARY_STARTING
+    moved = _moved(situation, state, phase, Stage.SCALING, "Resumed", message)
+    return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
 
 
 def _guard(situation: Situation, canary: Revision) -> Decision | None:
@@ -449,11 +478,7 @@ def _pause(situation: Situation, canary: Revision, reason: str, why: str) -> Dec
 
 
 def _begin_promotion(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
-    state = situation.state
-    waited = situation.elapsed() if _waits_for_a_person(state.rollout) else timedelta()
-    deadline = state.rollout.deadline + waited if state.rollout.deadline else None
-    state = replace(state, rollout=state.rollout.model_copy(update={"deadline": deadline}))
-    moved = _moved(situation, state, Phase.PROMOTING, Stage.SCALE_UP, reason, why)
+    moved = _moved(situation, situation.state, Phase.PROMOTING, Stage.SCALE_UP, reason, why)
     return Decision(moved, (Transition("Normal", "Promoting", f"Version {canary.version} is promoted: {why}"),))
 
 
@@ -538,8 +563,8 @@ def _shortened(cause: str) -> str:
 
 
 def _waits_for_a_person(rollout: Rollout) -> bool:
-    """Whether the rollout has passed all steps and is to be promoted by hand; its deadline stands still meanwhile."""
-    return rollout.phase is Phase.PAUSED and rollout.reason == "ManualPromotion"
+    """Whether nothing but a person's word moves the rollout on; its deadline stands still meanwhile."""
+    return rollout.phase is Phase.PAUSED and rollout.reason in ("ManualPromotion", PAUSED_BY_COMMAND)
 
 
 def _rollout_over(rollout: Rollout) -> Rollout:
@@ -553,8 +578,12 @@ def _rollout_over(rollout: Rollout) -> Rollout:
 
 
 def _moved(situation: Situation, state: State, phase: Phase, stage: Stage | None, reason: str, message: str) -> State:
-    """`state` in another phase, with its clock begun anew."""
+    """`state` in another phase, with its clock begun anew, and its deadline later by the time a person has taken."""
+    deadline = state.rollout.deadline
+    if deadline is not None and _waits_for_a_person(situation.state.rollout):
+        deadline += situation.elapsed()
     changes = {
+        "deadline": deadline,
         "phase": phase,
         "stage": stage,
         "reason": reason,

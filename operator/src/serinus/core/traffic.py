@@ -49,7 +49,8 @@ def service_target(state: State, mode: TrafficMode) -> str | None:
         return state.stable.name
     if rollout.phase is Phase.PROMOTING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE):
         return state.canary.name
-    if rollout.phase in (Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED):
+    begun = rollout.phase is not Phase.PAUSED or rollout.weight.desired > 0
+    if rollout.phase in (Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED) and begun:
         return None
     return state.stable.name
 
