@@ -1,6 +1,6 @@
 """What the end-to-end tests wait for and hold the clients' counts to."""
 
-from serinus.api.status import InferenceServiceStatus, Phase
+from serinus.api.status import InferenceServiceStatus, Phase, Stage
 from tests.cluster.inference_service import InferenceServiceHandle
 from tests.cluster.traffic import Totals
 from tests.e2e.manifests import Manifest
@@ -18,6 +18,11 @@ def deploy(service: InferenceServiceHandle, manifest: Manifest) -> InferenceServ
     """Apply the first version and wait until it serves with all its pods."""
     service.apply(manifest)
     return service.wait_until(lambda status: status.rollout.phase is Phase.STABLE, "it serves", DEPLOY_SECONDS)
+
+
+def is_being_judged(status: InferenceServiceStatus) -> bool:
+    """Whether a step of a rollout has begun."""
+    return status.rollout.phase is Phase.PROGRESSING and status.rollout.stage is Stage.ANALYZING
 
 
 def wait_promoted(service: InferenceServiceHandle, version: str) -> InferenceServiceStatus:

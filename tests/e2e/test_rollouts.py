@@ -9,7 +9,15 @@ from serinus.api.status import Phase, Verdict
 from tests.cluster.cluster import Cluster
 from tests.cluster.inference_service import InferenceServiceHandle, condition
 from tests.cluster.traffic import Exchange, flowing
-from tests.e2e.expectations import HIGH_RATE, RATE, assert_nothing_lost, deploy, wait_promoted, wait_rolled_back
+from tests.e2e.expectations import (
+    HIGH_RATE,
+    RATE,
+    assert_nothing_lost,
+    deploy,
+    is_being_judged,
+    wait_promoted,
+    wait_rolled_back,
+)
 from tests.e2e.manifests import SERVICE, canary, digits
 
 LEAVING_SECONDS = 15
@@ -97,6 +105,11 @@ def test_no_request_lost_across_promotion_and_rollback(
     deploy(service, digits("1", replicas=3))
     with flowing(service.cluster, service.namespace, SERVICE, exchanges, HIGH_RATE) as traffic:
         service.apply(digits("2", replicas=3, canary=canary(25, 50)))
+        judged = service.wait_until(is_being_judged, "version 2 is being judged", 60)
+        assert judged.canary is not None
+        service.command("abort", judged.canary.revision, "first")
+        assert wait_rolled_back(service, "2").rollout.reason == "Aborted"
+        service.command("retry", judged.canary.revision, "second")
         wait_promoted(service, "2")
         service.apply(digits("4", replicas=3))
         wait_rolled_back(service, "4")
