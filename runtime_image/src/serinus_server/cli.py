@@ -70,6 +70,7 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             max_connection_age=options.max_connection_age,
             intra_op_threads=options.intra_op_threads,
             warm_up=not options.skip_warm_up,
+            batching=options.batching,
             access_log=options.access_log,
             inferenceservice=os.environ.get("SERINUS_INFERENCESERVICE") or name,
             revision=os.environ.get("SERINUS_REVISION", ""),
@@ -128,6 +129,7 @@ def _add_serve(commands: _Commands) -> None:
     option("--keep-alive-timeout", _positive_duration, "120s", "close a connection idle for so long")
     option("--max-connection-age", _positive_duration, "10s", "ask clients to reconnect after about so long")
     option("--intra-op-threads", _positive_int, "1", "threads within a run; runs in parallel share the processors")
+    option("--batching", _auto_or_off, "auto", "run waiting requests together where the warm-up shows that it pays")
     option("--access-log", _access_log, "all", "which requests to log: all, errors or off")
     serve.add_argument(
         "--skip-warm-up",
@@ -212,6 +214,12 @@ def _access_log(text: str) -> AccessLogMode:
         return AccessLogMode(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is none of all, errors, off") from error
+
+
+def _auto_or_off(text: str) -> bool:
+    if text not in {"auto", "off"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, off")
+    return text == "auto"
 
 
 def _port(text: str) -> int:

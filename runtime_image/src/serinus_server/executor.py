@@ -1,21 +1,24 @@
-"""Runs the model: on the spot where that is quickest, otherwise on a few threads.
+"""Runs the model: on the spot where that is quickest, otherwise on a few threads; together where that pays.
 
 Handing a run to a thread and back costs about 0.1 ms, and two threads that run a microsecond model only
 fight for the GIL; so a model that answers within `INLINE_SECONDS` runs on the event loop itself. A longer
 one would stall everything else there, so it gets threads: onnxruntime releases the GIL while it runs.
+
+Nobody waits for company: a batch is what has come while the threads were busy, or within one turn of the loop.
 """
 
 import asyncio
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from typing import Final
 
-import onnxruntime
-
-from serinus_server.model import Model, Tensor
+from serinus_server.batching import Batching
+from serinus_server.job import DeadlineExceededError, Job
+from serinus_server.metrics import Metrics
+from serinus_server.model import Model
+from serinus_server.running import group, run
 from serinus_server.warm_up import WarmUp
 
 INLINE_SECONDS: Final = 0.0005
@@ -23,100 +26,15 @@ _WEIGHT_TO_CHANGE: Final = 16
 _WEIGHT_PER_SECOND: Final = 160
 _SMOOTHING: Final = 0.1
 
-Done = Callable[["Job"], None]
-
-
-class DeadlineExceededError(Exception):
-    """The run did not finish within the time allowed."""
-
-
-class Job:
-    """One run: its inputs, and after `on_done` was called either `tensors` or `error`.
-
-    `queue_seconds` and `run_seconds` tell where the time went.
-    """
-
-    __slots__ = (
-        "_options",
-        "error",
-        "feeds",
-        "finished",
-        "on_done",
-        "outputs",
-        "queue_seconds",
-        "run_seconds",
-        "submitted",
-        "tensors",
-        "timer",
-    )
-
-    def __init__(self, feeds: Mapping[str, Tensor], outputs: Sequence[str], on_done: Done) -> None:
-        self.feeds: Mapping[str, Tensor] | None = feeds
-        self.outputs = outputs
-        self.on_done = on_done
-        self.tensors: list[Tensor] = []
-        self.error: Exception | None = None
-        self.finished = False
-        self.submitted = time.perf_counter()
-        self.queue_seconds = 0.0
-        self.run_seconds = 0.0
-        self.timer: asyncio.TimerHandle | None = None
-        self._options: onnxruntime.RunOptions | None = None
-
-    def run(self, model: Model, options: onnxruntime.RunOptions | None = None) -> None:
-        """Run the model and keep what came; never raises."""
-        feeds = self.feeds
-        started = time.perf_counter()
-        self.queue_seconds = started - self.submitted
-        if feeds is None:
-            return
-        self._options = options
-        try:
-            self.tensors = model.run(feeds, self.outputs, options)
-        except Exception as error:  # the bindings' exceptions have no common base of their own
-            self.error = error.with_traceback(None)
-        self.run_seconds = time.perf_counter() - started
-
-    def finish(self) -> None:
-        """Tell the submitter, once."""
-        if not self.finished:
-            self._tell()
-
-    def cancel(self) -> None:
-        """Nobody waits any more: skip the run, or stop it at its next operator."""
-        self.on_done = _nobody
-        self._stop()
-        self._tell()
-
-    def expire(self) -> None:
-        """The deadline has come: stop the run and tell the submitter."""
-        if not self.finished:
-            self._stop()
-            self.error = DeadlineExceededError()
-            self._tell()
-
-    def _stop(self) -> None:
-        self.feeds = None
-        if self._options is not None:
-            self._options.terminate = True
-
-    def _tell(self) -> None:
-        """Call `on_done` and let go of everything: what it holds mostly holds this job, too."""
-        self.finished = True
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        on_done, self.on_done = self.on_done, _nobody
-        on_done(self)
-        self.feeds = None
-        self.tensors = []
-
 
 class Executor:
     """Runs jobs of one model. All methods belong to the event loop's thread."""
 
-    def __init__(self, model: Model, warm_up: WarmUp | None, threads: int) -> None:
+    def __init__(
+        self, model: Model, warm_up: WarmUp | None, batching: Batching, threads: int, metrics: Metrics
+    ) -> None:
         self._model = model
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._threads = threads
         self._queue: SimpleQueue[Job] = SimpleQueue()
@@ -126,6 +44,11 @@ class Executor:
         self._inline_elements = _inline_elements(warm_up)
         self._inline = self._inline_elements > 0
         self._against = 0
+        self._batches = batching.pays
+        self._max_rows = batching.max_rows
+        self._inline_rows = min(batching.max_rows, int(INLINE_SECONDS / max(batching.row_seconds, 1e-9)))
+        self._inputs = sum(not spec.optional for spec in model.signature.inputs.values()) if batching.pays else 0
+        self._turn: list[Job] = []
 
     @property
     def runs_inline(self) -> bool:
@@ -134,8 +57,14 @@ class Executor:
 
     def submit(self, job: Job, timeout: float) -> None:
         """Run a job within `timeout` seconds; `job.on_done` is called once, perhaps before this returns."""
+        job.timeout = timeout
         if self._inline and _elements(job) <= self._inline_elements:
-            self._run_inline(job, timeout)
+            if not self._batches:
+                self._run_inline([job])
+                return
+            self._turn.append(job)
+            if len(self._turn) == 1:
+                self._loop.call_soon(self._run_turn)
             return
         if not self._started:
             self._start_threads()
@@ -147,13 +76,25 @@ class Executor:
         """Seconds until a job submitted now would start, judged by the recent ones."""
         return self._waiting * self._mean_run_seconds / self._threads
 
-    def _run_inline(self, job: Job, timeout: float) -> None:
-        job.run(self._model)
+    def _run_turn(self) -> None:
+        """Run what has come in one turn of the loop."""
+        jobs, self._turn = self._turn, []
+        if len(jobs) == 1:
+            self._run_inline(jobs)
+            return
+        for members in group(jobs, self._inputs, self._inline_rows):
+            self._run_inline(members)
+
+    def _run_inline(self, jobs: Sequence[Job]) -> None:
+        run(jobs, self._model, stoppable=False)
+        self._metrics.ran_together(len(jobs))
+        seconds = jobs[0].run_seconds
         # A run of 0.1 s on the loop is reason enough by itself.
-        self._reconsider(job.run_seconds > INLINE_SECONDS, 1 + int(job.run_seconds * _WEIGHT_PER_SECOND))
-        if job.run_seconds > timeout:
-            job.error = DeadlineExceededError()
-        job.finish()
+        self._reconsider(seconds > INLINE_SECONDS * len(jobs), 1 + int(seconds * _WEIGHT_PER_SECOND))
+        for job in jobs:
+            if seconds > job.timeout:
+                job.error = DeadlineExceededError()
+            job.finish()
 
     def _reconsider(self, speaks_against: bool, weight: int = 1) -> None:
         """Change the way of running once several runs in a row speak against the present one.
@@ -173,22 +114,32 @@ class Executor:
 
     def _work(self) -> None:
         while True:
-            job = self._queue.get()
-            job.run(self._model, onnxruntime.RunOptions())
-            with contextlib.suppress(RuntimeError):  # the loop has closed: a run outlived its request
-                self._loop.call_soon_threadsafe(self._ran, job)
+            jobs = [self._queue.get()]
+            if self._batches:
+                jobs += self._share_of_queue()
+            for members in group(jobs, self._inputs, self._max_rows) if len(jobs) > 1 else [jobs]:
+                run(members, self._model, stoppable=True)
+                with contextlib.suppress(RuntimeError):  # the loop has closed: a run outlived its request
+                    self._loop.call_soon_threadsafe(self._ran, members)
 
-    def _ran(self, job: Job) -> None:
-        self._waiting -= 1
-        if job.run_seconds:
-            self._mean_run_seconds += _SMOOTHING * (job.run_seconds - self._mean_run_seconds)
+    def _share_of_queue(self) -> list[Job]:
+        """What else waits, but for what the other threads can take at the same time."""
+        jobs: list[Job] = []
+        with contextlib.suppress(Empty):
+            for _ in range(min(self._queue.qsize() // self._threads, self._max_rows)):
+                jobs.append(self._queue.get_nowait())  # noqa: PERF401 - keeps what came before Empty
+        return jobs
+
+    def _ran(self, jobs: Sequence[Job]) -> None:
+        self._waiting -= len(jobs)
+        share = jobs[0].run_seconds / len(jobs)
+        if share:
+            self._metrics.ran_together(len(jobs))
+            self._mean_run_seconds += _SMOOTHING * (share - self._mean_run_seconds)
             if self._inline_elements and not self._inline:
-                self._reconsider(job.run_seconds < INLINE_SECONDS)
-        job.finish()
-
-
-def _nobody(_: Job) -> None:
-    """Where a job's end is told once nobody waits for it."""
+                self._reconsider(share < INLINE_SECONDS)
+        for job in jobs:
+            job.finish()
 
 
 def _inline_elements(warm_up: WarmUp | None) -> int:

@@ -8,10 +8,10 @@ from typing import Final
 from serinus_server.access_log import AccessLog
 from serinus_server.decode import decode
 from serinus_server.encode import NotRepresentableError, encode
-from serinus_server.executor import Job
 from serinus_server.http_message import OCTETS, Reply, Request, error_reply
 from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, Refusal, failed_run
+from serinus_server.job import Job
 
 _HEADER_LENGTH: Final = b"inference-header-content-length"
 _MAX_LENGTH_DIGITS: Final = 19  # more than any body has

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import Final
 
 from serinus_server.admission import Admission
-from serinus_server.executor import DeadlineExceededError, Job
 from serinus_server.infer_request import InferRequest
+from serinus_server.job import DeadlineExceededError, Job
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model
 from serinus_server.readiness import Readiness

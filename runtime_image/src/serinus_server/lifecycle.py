@@ -14,6 +14,7 @@ import uvloop
 from serinus_server import __version__
 from serinus_server.access_log import AccessLog
 from serinus_server.admission import Admission
+from serinus_server.batching import Batching, measure, off
 from serinus_server.cgroup import available_cpus
 from serinus_server.drain import drain
 from serinus_server.encode import NotRepresentableError, encode
@@ -91,7 +92,7 @@ class _Service:
         timeout = self._settings.request_timeout + _FINISH_MARGIN_SECONDS
         await drain(self._server, self._grpc_server, self._readiness, self._log, delay=delay, timeout=timeout)
 
-    def _load(self) -> tuple[Model, WarmUp | None]:
+    def _load(self) -> tuple[Model, WarmUp | None, Batching]:
         """Runs on a thread of its own, so that probes are answered meanwhile."""
         settings = self._settings
         started = time.perf_counter()
@@ -107,10 +108,13 @@ class _Service:
             external_files=examined.external_files,
         )
         warmed = warm_up(model.session, model.signature) if settings.warm_up else None
+        batching = off("there was no warm-up" if warmed is None else "by --batching")
         if warmed:
             _first_inference(model, warmed)
+            if settings.batching:
+                batching = measure(model.session, model.signature, warmed)
         self._log.event("loaded", seconds=round(time.perf_counter() - started, 3), digest=model.digest)
-        return model, warmed
+        return model, warmed, batching
 
     async def _start_grpc(self, port: int) -> int:
         """Listen for gRPC, too; loaded only then, as it takes memory and time."""
@@ -123,9 +127,9 @@ class _Service:
         self._grpc_server = GrpcServer(self._settings, port, service)
         return await self._grpc_server.start()
 
-    async def _become_ready(self, model: Model, warmed: WarmUp | None) -> None:
+    async def _become_ready(self, model: Model, warmed: WarmUp | None, batching: Batching) -> None:
         threads = max(1, available_cpus() // self._settings.intra_op_threads)
-        executor = Executor(model, warmed, threads)
+        executor = Executor(model, warmed, batching, threads, self._metrics)
         self._metrics.model_loaded(model.digest, model.load_seconds)
         # What is there now stays: the collector need not look at it again, and seldom at the rest.
         gc.freeze()
@@ -140,6 +144,7 @@ class _Service:
             digest=model.digest,
             run_seconds=round(warmed.run_seconds, 6) if warmed else None,
             execution="inline" if executor.runs_inline else f"{threads} threads",
+            batching=batching.explanation,
             intra_op_threads=self._settings.intra_op_threads,
             load_seconds=round(model.load_seconds, 3),
             left_out_outputs=dict(model.signature.unsupported_outputs),

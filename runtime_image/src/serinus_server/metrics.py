@@ -26,6 +26,9 @@ EXPECTED_CODES: Final = (200, 400, 408, 413, 415, 499, 500, 503, 504)
 """Status codes of inference replies; 499 is a client that left before its reply."""
 
 REJECTION_REASONS: Final = ("not_ready", "in_flight_requests", "in_flight_bytes", "deadline", "body_size")
+BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
+"""Upper bounds of the batch size histogram: requests in one run of the model."""
+
 STAGES: Final = ("decode", "queue", "run", "encode")
 
 _LABELS: Final = ("inferenceservice", "revision", "version")
@@ -42,6 +45,8 @@ class Metrics:
         self._buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
         self._duration_sum = 0.0
         self._runs = 0
+        self._batches = [0] * (len(BATCH_SIZES) + 1)
+        self._batched_requests = 0
         self._stage_sums = [0.0] * len(STAGES)
         self._load_seconds = 0.0
         self._digest: str | None = None
@@ -75,6 +80,11 @@ class Metrics:
         sums[2] += run
         sums[3] += encode
 
+    def ran_together(self, requests: int) -> None:
+        """Count one run of the model for so many requests."""
+        self._batches[bisect_left(BATCH_SIZES, requests)] += 1
+        self._batched_requests += requests
+
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -100,6 +110,7 @@ class Metrics:
         for stage, seconds in zip(STAGES, self._stage_sums, strict=True):
             stages.add_metric([*self._labels, stage], self._runs, seconds)
         yield stages
+        yield self._batch_sizes()
         yield self._gauge("serinus_in_flight_requests", "Inference requests in work.", self.in_flight)
         yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
         yield self._build_info()
@@ -112,6 +123,13 @@ class Metrics:
         )
         counts = zip(_BOUNDS_AS_TEXT, accumulate(self._buckets), strict=True)
         family.add_metric(self._labels, [(bound, float(count)) for bound, count in counts], self._duration_sum)
+        return family
+
+    def _batch_sizes(self) -> Metric:
+        family = HistogramMetricFamily("serinus_batch_size", "Requests in one run of the model.", labels=_LABELS)
+        bounds = [*map(floatToGoString, BATCH_SIZES), "+Inf"]
+        counts = zip(bounds, map(float, accumulate(self._batches)), strict=True)
+        family.add_metric(self._labels, list(counts), self._batched_requests)
         return family
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:

@@ -28,6 +28,7 @@ class ServeSettings:
     max_connection_age: float
     intra_op_threads: int
     warm_up: bool
+    batching: bool
     access_log: AccessLogMode
     inferenceservice: str
     revision: str

@@ -10,6 +10,7 @@ import uvloop
 
 from serinus_server.access_log import AccessLog, AccessLogMode
 from serinus_server.admission import Admission
+from serinus_server.batching import off
 from serinus_server.executor import Executor
 from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
@@ -71,7 +72,7 @@ class InProcess:
         access_log = AccessLog(self._log, settings.access_log, "m", "1")
         inference = Inference(readiness, Admission(8, 1 << 30), metrics, settings.request_timeout)
         router = Router("m", "1", InferHandler(inference, access_log, "1"), readiness, metrics, access_log)
-        readiness.ready(model, Executor(model, None, threads=1))
+        readiness.ready(model, Executor(model, None, off("not here"), 1, metrics))
         server = HttpServer(settings, router)
         return server, await server.start()
 
@@ -98,6 +99,7 @@ def _settings() -> ServeSettings:
         max_connection_age=60,
         intra_op_threads=1,
         warm_up=False,
+        batching=False,
         access_log=AccessLogMode.OFF,
         inferenceservice="m",
         revision="",

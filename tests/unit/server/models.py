@@ -145,3 +145,40 @@ def never_runs() -> onnx.ModelProto:
     shape = numpy_helper.from_array(np.array([7, 11], dtype=np.int64), "shape")
     nodes = [helper.make_node("Add", ["x", "x"], ["z"]), helper.make_node("Reshape", ["z", "shape"], ["y"])]
     return build(nodes, [value("x", shape=["n"])], [value("y", shape=[7, 11])], [shape])
+
+
+def wide_mlp() -> onnx.ModelProto:
+    """x[batch, 784] -> y[batch, 10] through two layers of 512: a batch is much cheaper than its rows."""
+    generator = np.random.default_rng(0)
+    nodes, initializers, layer = [], [], "x"
+    for number, (rows, columns) in enumerate([(784, 512), (512, 512), (512, 10)]):
+        weights = generator.normal(0, 0.05, (rows, columns)).astype(np.float32)
+        initializers.append(numpy_helper.from_array(weights, f"w{number}"))
+        nodes.append(helper.make_node("MatMul", [layer, f"w{number}"], [f"z{number}"]))
+        layer = f"h{number}"
+        nodes.append(helper.make_node("Relu", [f"z{number}"], [layer]))
+    nodes.append(helper.make_node("Softmax", [layer], ["y"]))
+    return build(nodes, [value("x", shape=["batch", 784])], [value("y", shape=["batch", 10])], initializers)
+
+
+def chain() -> onnx.ModelProto:
+    """x[batch, 4096] -> y[batch, 4096], element by element: a batch of 8 takes eight times as long as a row."""
+    nodes = [helper.make_node("Sin", [f"h{number}"], [f"h{number + 1}"]) for number in range(30)]
+    shape: list[int | str] = ["batch", 4096]
+    return build(nodes, [value("h0", shape=shape)], [value("h30", shape=shape)])
+
+
+def centred() -> onnx.ModelProto:
+    """x[batch, 2] -> y[batch, 2] = x - its sum over the batch: a row depends on its neighbours."""
+    axes = numpy_helper.from_array(np.array([0], dtype=np.int64), "axes")
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["sum"], keepdims=1),
+        helper.make_node("Sub", ["x", "sum"], ["y"]),
+    ]
+    return build(nodes, [value("x", shape=["batch", 2])], [value("y", shape=["batch", 2])], [axes])
+
+
+def summed() -> onnx.ModelProto:
+    """x[batch, 2] -> y[] = the sum of all: the rows are gone."""
+    nodes = [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)]
+    return build(nodes, [value("x", shape=["batch", 2])], [value("y", shape=[])])

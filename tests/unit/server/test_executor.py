@@ -9,7 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from serinus_server.executor import DeadlineExceededError, Executor, Job
+from serinus_server.batching import off
+from serinus_server.executor import Executor
+from serinus_server.job import DeadlineExceededError, Job
+from serinus_server.metrics import Metrics
 from serinus_server.model import Model, Tensor
 from serinus_server.warm_up import WarmUp
 
@@ -37,7 +40,8 @@ async def run(executor: Executor, feeds: Mapping[str, Tensor] = ONE, timeout: fl
 
 def scenario(run_seconds: float = 0.00001) -> tuple[TimedModel, Executor]:
     model = TimedModel()
-    return model, Executor(cast(Model, cast(Any, model)), WarmUp(ONE, run_seconds), threads=2)
+    warmed, metrics = WarmUp(ONE, run_seconds), Metrics("m", "", "1")
+    return model, Executor(cast(Model, cast(Any, model)), warmed, off("not here"), threads=2, metrics=metrics)
 
 
 def test_short_runs_stay_on_the_loop() -> None:

@@ -47,7 +47,7 @@ def test_buckets_are_cumulative_and_hold_their_upper_bound() -> None:
     found = series(metrics)
 
     def bucket(bound: str) -> float:
-        (value,) = (value for name, value in found.items() if "_bucket" in name and f'le="{bound}"' in name)
+        (value,) = (value for name, value in found.items() if "_seconds_bucket" in name and f'le="{bound}"' in name)
         return value
 
     assert [bucket(bound) for bound in ("0.0001", "0.00025", "0.075", "0.1", "20.0", "30.0", "+Inf")] == [
@@ -60,6 +60,20 @@ def test_buckets_are_cumulative_and_hold_their_upper_bound() -> None:
         6,
     ]
     assert [value for name, value in found.items() if 'code="418"' in name] == [1]
+
+
+def test_batch_sizes_are_counted_by_run() -> None:
+    metrics = Metrics("svc", "abc", "7")
+    for size in (1, 1, 3, 32, 40):
+        metrics.ran_together(size)
+    found = series(metrics)
+    labels = 'inferenceservice="svc",revision="abc",version="7"'
+    buckets = {
+        bound: found[f'serinus_batch_size_bucket{{inferenceservice="svc",le="{bound}",revision="abc",version="7"}}']
+        for bound in ("1.0", "2.0", "4.0", "32.0", "+Inf")
+    }
+    assert buckets == {"1.0": 2, "2.0": 2, "4.0": 3, "32.0": 4, "+Inf": 5}
+    assert (found[f"serinus_batch_size_count{{{labels}}}"], found[f"serinus_batch_size_sum{{{labels}}}"]) == (5, 77)
 
 
 def test_bounds_ascend() -> None:

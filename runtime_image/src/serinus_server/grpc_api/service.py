@@ -11,12 +11,12 @@ from google.protobuf.message import DecodeError, Message
 
 from serinus_server.access_log import AccessLog
 from serinus_server.encode import NotRepresentableError
-from serinus_server.executor import Job
 from serinus_server.grpc_api import open_inference_grpc_pb2 as messages
 from serinus_server.grpc_api.decode import decode
 from serinus_server.grpc_api.encode import encode
 from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.inference import CLIENT_CLOSED_REQUEST, NOT_READY, Call, Inference, Refusal, failed_run
+from serinus_server.job import Job
 from serinus_server.metadata import model_metadata, server_metadata
 from serinus_server.model import Tensor
 from serinus_server.readiness import Readiness
