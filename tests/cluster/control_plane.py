@@ -35,7 +35,7 @@ _LOG_LINES: Final = 20
 _AUDIT_POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
-    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "omitStages": ["RequestReceived"],
     "rules": [{"level": "None", "nonResourceURLs": ["/readyz*", "/livez*", "/openapi*"]}, {"level": "Metadata"}],
 }
 

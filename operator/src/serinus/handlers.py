@@ -45,8 +45,12 @@ def build_registry(
     *,
     inactivity_seconds: float,
     has_gateway: bool = False,
+    has_cluster_rights: bool = True,
 ) -> kopf.OperatorRegistry:
-    """The handlers around `controller`; a watch that brings nothing for `inactivity_seconds` is opened anew."""
+    """The handlers around `controller`; a watch that brings nothing for `inactivity_seconds` is opened anew.
+
+    Without cluster rights the namespaces are taken as given, and a resource that is defined later is not noticed.
+    """
     registry = kopf.OperatorRegistry()
     _watch_services(registry, controller, watch_log)
     children = (*_CHILDREN, _ROUTES) if has_gateway else _CHILDREN
@@ -61,6 +65,7 @@ def build_registry(
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **kwargs: Any) -> None:  # noqa: ANN401 - kopf's signature
         _configure(settings, inactivity_seconds)
+        settings.scanning.disabled = not has_cluster_rights
         controller.start({index: kwargs[index] for index in ("services", *(child[0] for child in children))})
 
     @kopf.on.cleanup(registry=registry)

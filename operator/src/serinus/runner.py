@@ -74,6 +74,7 @@ class Operator:
             self._watches,
             inactivity_seconds=parse_duration(self._settings.watch_inactivity_timeout).total_seconds(),
             has_gateway=self._settings.gateway is not None,
+            has_cluster_rights=not self._settings.watch_namespaces,
         )
         try:
             await kopf.operator(
