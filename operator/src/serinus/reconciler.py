@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from serinus import telemetry
+from serinus.api.problems import spec_problems
 from serinus.api.status import InferenceServiceStatus
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
@@ -91,7 +92,7 @@ class Reconciler:
         try:
             spec = InferenceServiceSpec.model_validate(service["spec"])
         except ValidationError as error:
-            return Result(written=self._report_invalid(service, before, observed, _told(error), now))
+            return Result(written=self._report_invalid(service, before, observed, spec_problems(error), now))
         if spec.canary.traffic.mode == "GatewayAPI" and self._settings.gateway is None:
             return Result(written=self._report_invalid(service, before, observed, _NO_GATEWAY, now))
         return self._visit(service, spec, before, children, observed, now)
@@ -270,10 +271,6 @@ class Reconciler:
 def _identity(service: Manifest) -> Identity:
     metadata = service["metadata"]
     return Identity(metadata["namespace"], metadata["name"], metadata["uid"])
-
-
-def _told(error: ValidationError) -> str:
-    return " ".join(f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in error.errors())
 
 
 def _as_kubectl_names_it(service: Manifest) -> str:

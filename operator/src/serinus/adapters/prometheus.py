@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -22,16 +21,8 @@ from urllib3.util import Retry
 from serinus.adapters.counters import ScrapedPod, SeriesKey, UnusableSeriesError, read_matrix
 from serinus.adapters.mounted_credentials import MountedCredentials
 from serinus.api.units import format_duration
+from serinus.core.window import MIN_WINDOW_SCRAPES, Window, next_window
 from serinus.ports import MetricsQuery, MetricsSample, MetricsUnavailableError, RevisionSample
-
-MIN_WINDOW_SCRAPES: Final = 4
-"""A shorter window may miss a pod whose scrapes came late."""
-
-MAX_WINDOW_SCRAPES: Final = 240
-"""After a long outage older requests are left out, which is no worse than having had less traffic."""
-
-LAG_SCRAPES: Final = 1.1
-"""Windows end this long ago: by now every scrape begun before their end is stored."""
 
 MISSING_AFTER_SCRAPES: Final = 3
 """A pod without a sample for so long is not scraped. A single scrape may fail: the next one makes up for it."""
@@ -43,14 +34,6 @@ _BUILD_INFO: Final[SeriesKey] = ("serinus_build_info", "")
 _REQUESTS: Final = "serinus_requests_total"
 _DURATIONS: Final = "serinus_request_duration_seconds_bucket"
 _METRICS: Final = (_BUILD_INFO[0], _REQUESTS, _DURATIONS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """From when (exclusive) to when (inclusive) requests are counted, in whole milliseconds."""
-
-    since: datetime
-    until: datetime
 
 
 class PrometheusMetrics:
@@ -90,7 +73,7 @@ class PrometheusMetrics:
         Raises MetricsUnavailableError when Prometheus cannot be asked, when ready pods are not scraped, and when its
         series cannot be counted. The message says which, and what to do.
         """
-        window = self._window(query)
+        window = next_window(query.since, query.now, query.interval, self._scrape_interval)
         if window is None:
             return None
         pods = self._scraped_pods(query, window)
@@ -106,16 +89,7 @@ class PrometheusMetrics:
         }
         return MetricsSample(window.until, samples)
 
-    def _window(self, query: MetricsQuery) -> _Window | None:
-        """The window of this look; None while it would be too short."""
-        until = _whole_milliseconds(query.now - LAG_SCRAPES * self._scrape_interval)
-        shortest = MIN_WINDOW_SCRAPES * self._scrape_interval
-        since = query.since or until - max(query.interval, shortest)
-        if until - since < shortest:
-            return None
-        return _Window(max(since, until - MAX_WINDOW_SCRAPES * self._scrape_interval), until)
-
-    def _scraped_pods(self, query: MetricsQuery, window: _Window) -> list[ScrapedPod]:
+    def _scraped_pods(self, query: MetricsQuery, window: Window) -> list[ScrapedPod]:
         """The samples of all series that count, from some scrapes before the window until now."""
         selector = self._selector(query, f"__name__=~{_quoted('|'.join(_METRICS))}", _le_matcher(query))
         reach = query.now - window.since + MIN_WINDOW_SCRAPES * self._scrape_interval
@@ -127,7 +101,7 @@ class PrometheusMetrics:
         except (KeyError, TypeError, ValueError) as error:
             raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
 
-    def _latencies(self, query: MetricsQuery, window: _Window) -> dict[str, float]:
+    def _latencies(self, query: MetricsQuery, window: Window) -> dict[str, float]:
         """The duration in seconds at the percentile, of each revision that had requests."""
         selector = f"{_DURATIONS}{self._selector(query)}"
         rate = f"sum by (revision, le) (rate({selector}[{_promql_duration(window.until - window.since)}]))"
@@ -138,7 +112,7 @@ class PrometheusMetrics:
             raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
         return {revision: value for revision, value in values.items() if math.isfinite(value)}
 
-    def _require_all_scraped(self, query: MetricsQuery, window: _Window, pods: Sequence[ScrapedPod]) -> None:
+    def _require_all_scraped(self, query: MetricsQuery, window: Window, pods: Sequence[ScrapedPod]) -> None:
         """Raise MetricsUnavailableError unless as many pods as are ready have a sample just before the window's end.
 
         A later one does not do: the next window is measured from there, and does not look back further.
@@ -247,7 +221,7 @@ class PrometheusMetrics:
 
 
 def _count(
-    pods: Sequence[ScrapedPod], window: _Window, threshold_seconds: float | None, latency_seconds: float | None
+    pods: Sequence[ScrapedPod], window: Window, threshold_seconds: float | None, latency_seconds: float | None
 ) -> RevisionSample:
     """The requests of one revision's pods."""
     since, until = window.since.timestamp(), window.until.timestamp()
@@ -302,11 +276,6 @@ def _quoted(text: str) -> str:
 
 def _promql_duration(duration: timedelta) -> str:
     return f"{math.ceil(duration / timedelta(milliseconds=1))}ms"
-
-
-def _whole_milliseconds(time: datetime) -> datetime:
-    """The time without what Prometheus does not resolve, so that windows meet exactly."""
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def _without_credentials(url: str) -> str:

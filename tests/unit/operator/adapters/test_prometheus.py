@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serinus.adapters.prometheus import MAX_WINDOW_SCRAPES, PrometheusMetrics
+from serinus.adapters.prometheus import PrometheusMetrics
+from serinus.core.window import MAX_WINDOW_SCRAPES
 from serinus.ports import MetricsQuery, MetricsUnavailableError, RevisionSample
 from tests.unit.operator.adapters.canned_prometheus import (
     Answer,
