@@ -234,8 +234,13 @@ def test_pods_keep_to_pod_security_restricted(case: Case) -> None:
 def test_pods_are_given_time_to_end(case: Case) -> None:
     for deployment in children(case.desired(), "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
-        asleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert pod["terminationGracePeriodSeconds"] > asleep + 30
+        (draining,) = (
+            int(argument.removeprefix("--drain-delay=").removesuffix("s"))
+            for argument in pod["containers"][0]["args"]
+            if argument.startswith("--drain-delay=")
+        )
+        longest_request = 30
+        assert pod["terminationGracePeriodSeconds"] > draining + longest_request + 5
 
 
 @all_states
