@@ -131,7 +131,17 @@ def test_crash_looping_version_rolled_back(world: World) -> None:
     assert "Container server of pod crashing: ModelLoadFailed: the file is no ONNX model" in healthy["message"]
 
 
-def create_crashing_pod(world: World, revision: str) -> None:
+def test_long_last_words_of_a_pod_roll_it_back_all_the_same(world: World) -> None:
+    """A kubelet passes up to 4096 bytes on."""
+    world.deploy({"spec.canary": CANARY})
+    world.edit({"spec.model.version": "2"})
+    world.settle()
+    create_crashing_pod(world, revisions(world)["2"], words="no ONNX model " * 290)
+    status = world.run_until(Phase.ROLLED_BACK)
+    assert [failed.reason for failed in status.rollout.failed_revisions] == ["ModelLoadFailed"]
+
+
+def create_crashing_pod(world: World, revision: str, words: str = "the file is no ONNX model") -> None:
     """A pod of that revision as its kubelet would report it."""
     pods = f"/api/v1/namespaces/{world.namespace}/pods"
     container = {"name": "server", "image": "serinus-server:1"}
@@ -142,7 +152,7 @@ def create_crashing_pod(world: World, revision: str) -> None:
         pods,
         {"metadata": {"name": "crashing", "labels": labels}, "spec": {"containers": [container]}},
     )
-    ended = {"exitCode": 1, "reason": "Error", "message": "ModelLoadFailed: the file is no ONNX model"}
+    ended = {"exitCode": 1, "reason": "Error", "message": f"ModelLoadFailed: {words}"}
     state = {
         **container,
         "imageID": "",
