@@ -310,7 +310,7 @@ def test_the_newest_revisions_are_kept_and_those_in_use() -> None:
     ],
 )
 def test_where_the_requests_go(phase: Phase, stage: Stage | None, target: str) -> None:
-    case = Case(phase, stage, V2, canary=NEW, baseline=4, observed=TWO_SERVE)
+    case = Case(phase, stage, V2, canary=NEW, baseline=4, observed=TWO_SERVE, weight=20)
     assert (
         service_target(case.state(), TrafficMode.REPLICAS)
         == {"stable": OLD.name, "canary": NEW.name, "both": None}[target]
