@@ -12,7 +12,6 @@ import pytest
 
 from serinus import logs
 
-
 Said = Callable[[], list[dict[str, Any]]]
 
 
