@@ -1,4 +1,4 @@
-"""The command line: `serinus run`."""
+"""The command line: `serinus run` and `serinus simulate`."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from kubernetes import config as kubernetes_config
 from serinus import logs
 from serinus.config import ConfigurationError, Settings, load
 from serinus.runner import Operator
+from serinus.simulation.command import add_simulate
 
 _USAGE_ERROR: Final = 2
 
@@ -24,7 +25,14 @@ def main() -> int:
     run = commands.add_parser("run", help="run the operator against the cluster of the pod or of the kubeconfig")
     run.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
     run.add_argument("--port", type=int, default=8080, help="port of /metrics, /healthz and /readyz")
+    run.set_defaults(execute=_run_operator)
+    add_simulate(commands)
     arguments = parser.parse_args()
+    status: int = arguments.execute(arguments)
+    return status
+
+
+def _run_operator(arguments: argparse.Namespace) -> int:
     try:
         settings = load(arguments.config)
         api_client = _api_client(settings.workers)

@@ -1,0 +1,1 @@
+"""What a canary policy would do: whole rollouts decided by the operator's own code, in a simulated world."""
