@@ -194,7 +194,7 @@ def test_drift_reverted_where_something_was_added(served: World, before: dict[st
 
 REMOVED: Final = {
     "probe": ("Deployment", f"{SERVER}/readinessProbe"),
-    "lifecycle": ("Deployment", f"{SERVER}/lifecycle"),
+    "arguments": ("Deployment", f"{SERVER}/args"),
     "limits": ("Deployment", f"{SERVER}/resources/limits"),
     "security_context": ("Deployment", f"{SERVER}/securityContext"),
     "security_context_of_the_pod": ("Deployment", f"{POD}/securityContext"),

@@ -159,7 +159,7 @@ def test_rights_are_exactly_what_is_done(server: ControlPlane, world: World, tmp
     release = "everywhere" if everywhere else "somewhere"
     with installed(server, release, values, tmp_path) as operator:
         live_through_everything(world)
-        eventually(lambda: is_at_rest(world), "it comes to rest", world.make_ready)
+        eventually(lambda: is_at_rest(world, 1), "it comes to rest", world.make_ready)
         expected = {**RIGHTS, **(CLUSTER_RIGHTS if everywhere else {})}
         assert operator.refused() == []
         assert operator.used() == expected
@@ -176,10 +176,10 @@ def test_operator_makes_children_rests_and_stops_when_told(server: ControlPlane,
             "Service",
         ]
         assert operator.process.get("/healthz") == (200, "ok")
-        eventually(lambda: is_at_rest(world), "it comes to rest")
+        eventually(lambda: is_at_rest(world, 1), "it comes to rest")
         before, versions = operator.writes(), world.versions()
         resync(world)
-        eventually(lambda: is_at_rest(world), "it comes to rest again")
+        eventually(lambda: is_at_rest(world, 1), "it comes to rest again")
         assert operator.writes() == before, "a visit that finds all as it should be writes nothing"
         assert {key: version for key, version in world.versions().items() if "Inference" not in key} == {
             key: version for key, version in versions.items() if "Inference" not in key
