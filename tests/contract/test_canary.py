@@ -200,6 +200,7 @@ def test_policy_edited_mid_canary(world: World) -> None:
     assert after.rollout.policy == begun, "a rollout keeps the policy that it began with"
     assert after.rollout.phase is Phase.PROGRESSING
     assert after.observed_generation == world.service()["metadata"]["generation"]
+    assert "the edited one applies to the next" in world.condition("RolloutHealthy")["message"]
     world.run_until(Phase.STABLE)
     world.edit({"spec.model.version": "3"})
     following = world.run_until(Phase.PROGRESSING).rollout.policy
