@@ -164,6 +164,37 @@ def environment_is_bad(policy: Analysis, analysis: AnalysisStatus) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LogEValues:
+    """How far the tests of a check have come, as natural logarithms of their e-values; each rejects at `critical`."""
+
+    check: str
+    absolute: float
+    """Against "keeps to the limit"."""
+    relative: float
+    """Against "is at most the tolerated multiple of stable's"."""
+    difference: float
+    """Against "is worse than stable by MIN_DIFFERENCE at most"."""
+    stable: float
+    """Of the stable revision, against "keeps to the limit"."""
+    critical: float
+
+
+def log_e_values(policy: Analysis, analysis: AnalysisStatus) -> tuple[LogEValues, ...]:
+    """The e-values of each check that has been looked at, to show."""
+    return tuple(
+        LogEValues(
+            check=one.check,
+            absolute=_log_e(one.absolute_log_e, analysis.ticks),
+            relative=_log_e(one.relative_log_e, analysis.ticks),
+            difference=_log_e(one.difference_log_e, analysis.ticks),
+            stable=_log_e(one.baseline_absolute_log_e, analysis.ticks),
+            critical=_critical_log_e(policy),
+        )
+        for one in analysis.checks
+    )
+
+
 def min_requests_advice(policy: Analysis) -> str | None:
     """What to say when `minRequests` good requests would not show that the limits are kept; None when they would.
 

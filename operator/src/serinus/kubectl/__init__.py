@@ -1,0 +1,1 @@
+"""The kubectl plugin: `kubectl serinus status|promote|abort|retry|pause|resume|history NAME`."""
