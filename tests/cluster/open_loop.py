@@ -47,11 +47,16 @@ class Tally:
     def __init__(self) -> None:
         self.by_status: dict[int, int] = defaultdict(int)
         self.right = 0
+        self.first_failure: float | None = None
+        self.last_reply: float | None = None
         self.latencies: deque[tuple[float, float]] = deque()
 
     def add(self, now: float, seconds: float, reply: Reply, expected: object) -> None:
         """Count one reply."""
         self.by_status[reply.status] += 1
+        self.last_reply = time.time()
+        if reply.status != 200 and self.first_failure is None:
+            self.first_failure = self.last_reply
         if reply.status == 200:
             self.right += reply.label == expected
             self.latencies.append((now, seconds))
@@ -64,6 +69,8 @@ class Tally:
         return {
             "status": dict(self.by_status),
             "right": self.right,
+            "first_failure": self.first_failure,
+            "last_reply": self.last_reply,
             "p50_ms": _quantile(recent, 0.5),
             "p95_ms": _quantile(recent, 0.95),
         }

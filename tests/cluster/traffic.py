@@ -40,12 +40,14 @@ class Gateway:
 
 @dataclass(frozen=True)
 class VersionTally:
-    """The replies of one model version since the traffic began; latencies are of the last 10 s."""
+    """The replies of one model version since the traffic began; latencies are of the last 10 s, times Unix seconds."""
 
     status: Mapping[int, int] = field(default_factory=dict)
     right: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
+    first_failure: float | None = None
+    last_reply: float | None = None
 
     @property
     def replies(self) -> int:
@@ -200,6 +202,8 @@ def _totals(line: str) -> Totals:
             tally["right"],
             tally["p50_ms"],
             tally["p95_ms"],
+            tally["first_failure"],
+            tally["last_reply"],
         )
         for version, tally in content["versions"].items()
     }

@@ -1,0 +1,1 @@
+"""How long users see a bad version."""
