@@ -14,6 +14,7 @@ from serinus.core import canary
 from serinus.core.canary import Situation, Transition
 from serinus.core.command import Command, Verb
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
+from serinus.core.hindrance import Hindrance
 from serinus.core.observe import Observed, PodFailure, Route, Workload
 from serinus.core.revision import Revision, revision_of
 from serinus.core.traffic import TrafficMode, route_weights, service_target, traffic_mode
@@ -88,6 +89,7 @@ class World:
         self.selected: str | None = None
         self.route: Route | None = None
         self.failures: dict[str, PodFailure] = {}
+        self.hindrances: dict[str, Hindrance] = {}
         self.unready: dict[str, int] = {}
         self.told: list[Transition] = []
         self.phases: list[Phase] = []
@@ -108,6 +110,15 @@ class World:
     def break_pods(self, version: str, reason: str, message: str) -> None:
         """From now on, no pod of `version` serves."""
         self.failures[version] = PodFailure("fraud-x", "server", reason, message)
+
+    def leave_no_room(self, version: str) -> None:
+        """From now on, no node has room for a pod of `version`."""
+        self.unready[version] = 1000
+        self.hindrances[version] = Hindrance("Pod fraud-x", "Unschedulable", "0/3 nodes are available", "Add nodes.")
+
+    def make_room(self, version: str) -> None:
+        """Nodes were added."""
+        del self.unready[version], self.hindrances[version]
 
     def scale(self, version: str, replicas: int) -> None:
         """What an autoscaler does."""
@@ -179,6 +190,7 @@ class World:
         return Observed(
             workloads=dict(self.pods),
             failures={name: failure for name, failure in failures.items() if name in self.pods},
+            hindrances={names[version]: one for version, one in self.hindrances.items() if version in names},
             traffic_to=self.selected,
             route=self.route,
         )

@@ -51,6 +51,14 @@ def keeps_unready(version: str, pods: int) -> Happening:
     return lambda world: world.unready.update({version: pods})
 
 
+def has_no_room(version: str) -> Happening:
+    return lambda world: world.leave_no_room(version)
+
+
+def has_room(version: str) -> Happening:
+    return lambda world: world.make_room(version)
+
+
 def requests_per_minute(number: int) -> Happening:
     return lambda world: setattr(world.traffic, "per_minute", number)
 
@@ -594,6 +602,20 @@ STORIES = {
         serves="1",
         path=ROLLED_BACK_EARLY,
         says=["not over within 1h", "0 of 1 pods are ready"],
+    ),
+    "canary_without_room_waits_for_it_until_the_deadline": Story(
+        [has_no_room("2"), asks_for("2"), wait("59m"), now_is(Phase.CANARY_STARTING), wait("1m")],
+        Phase.ROLLED_BACK,
+        "DeadlineExceeded",
+        serves="1",
+        path=ROLLED_BACK_EARLY,
+        says=["0 of 1 pods are ready. Pod fraud-x: Unschedulable: 0/3 nodes are available. Add nodes."],
+    ),
+    "canary_that_gets_room_goes_on": Story(
+        [has_no_room("2"), asks_for("2"), wait("30m"), has_room("2"), until(Phase.STABLE, "Promoted")],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
     ),
     "readiness_flips_do_not_move_the_deadline": Story(
         [

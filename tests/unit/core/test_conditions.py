@@ -10,6 +10,7 @@ from serinus.api.status import AnalysisStatus, Condition, Phase, Rollout
 from serinus.api.v1beta1 import Canary
 from serinus.core import conditions
 from serinus.core.conditions import Assertion, assess, invalid_spec, with_times
+from serinus.core.hindrance import Autoscaler, Hindrance
 from serinus.core.observe import Observed, PodFailure, Workload
 from serinus.core.revision import Revision
 from serinus.core.state import State
@@ -24,6 +25,11 @@ COMING = Observed(workloads={"aaa": Workload(4, 0)})
 BROKEN = replace(
     COMING, failures={"aaa": PodFailure("fraud-x", "fetch", "DigestMismatch", "model.onnx has sha256 00, expected 11")}
 )
+NO_ROOM = Hindrance("Pod fraud-x", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.", "Add nodes.")
+ODD_REASON = Hindrance("Pod fraud-x", "not a word", "M", "A.")
+WAITING = replace(COMING, hindrances={"aaa": NO_ROOM})
+CANARY_WAITING = replace(SERVING, hindrances={"bbb": NO_ROOM})
+NO_METRICS = Hindrance("HorizontalPodAutoscaler fraud", "FailedGetResourceMetric", "no metrics", "Look.")
 
 
 def state(phase: Phase, reason: str = "", message: str = "As told.", **more: Any) -> State:  # noqa: ANN401
@@ -77,6 +83,71 @@ CASES = {
         {"Ready": READY, "RolloutHealthy": ("True", "Initializing"), "Reconciling": ("True", "Initializing")},
         replace(BROKEN, workloads={"aaa": Workload(4, 1)}),
     ),
+    "first_deployment_that_has_no_room_yet": Case(
+        state(Phase.INITIALIZING, "FirstDeployment"),
+        {
+            "Ready": ("False", "Unschedulable"),
+            "RolloutHealthy": ("True", "Initializing"),
+            "Reconciling": ("True", "Unschedulable"),
+        },
+        WAITING,
+        says={
+            "Ready": "0 of 4 pods are ready. Pod fraud-x: Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. "
+            "Add nodes.",
+            "Reconciling": "As told. Pod fraud-x: Unschedulable: ",
+        },
+    ),
+    "first_deployment_that_fails_and_has_no_room_for_more": Case(
+        state(Phase.INITIALIZING, "FirstDeployment"),
+        {
+            "Ready": ("False", "DigestMismatch"),
+            "RolloutHealthy": ("True", "Initializing"),
+            "Stalled": ("True", "DigestMismatch"),
+        },
+        replace(BROKEN, hindrances={"aaa": NO_ROOM}),
+    ),
+    "canary_that_has_no_room_yet": Case(
+        state(Phase.CANARY_STARTING),
+        {"Ready": READY, "RolloutHealthy": ("True", "CanaryStarting"), "Reconciling": ("True", "Unschedulable")},
+        CANARY_WAITING,
+        says={"Reconciling": "As told. Pod fraud-x: Unschedulable: "},
+    ),
+    "some_pods_have_no_room": Case(
+        state(Phase.STABLE),
+        {"Ready": READY, "RolloutHealthy": ("True", "Stable")},
+        replace(SERVING, hindrances={"aaa": NO_ROOM}),
+        says={"Ready": "4 of 4 pods are ready. Pod fraud-x: Unschedulable: "},
+    ),
+    "stable_that_lost_its_nodes": Case(
+        state(Phase.STABLE), {"Ready": ("False", "Unschedulable"), "RolloutHealthy": ("True", "Stable")}, WAITING
+    ),
+    "reason_that_a_condition_does_not_take": Case(
+        state(Phase.STABLE),
+        {"Ready": ("False", "PodsHeldUp"), "RolloutHealthy": ("True", "Stable")},
+        replace(COMING, hindrances={"aaa": ODD_REASON}),
+    ),
+    # The autoscaler.
+    "autoscaler_that_scales": Case(
+        state(Phase.STABLE),
+        {"Ready": READY, "RolloutHealthy": ("True", "Stable"), "ScalingActive": ("True", "Scaling")},
+        replace(SERVING, autoscaler=Autoscaler()),
+    ),
+    "autoscaler_that_has_said_nothing_yet": Case(
+        state(Phase.STABLE),
+        {"Ready": READY, "RolloutHealthy": ("True", "Stable"), "ScalingActive": ("Unknown", "NotKnownYet")},
+        replace(SERVING, autoscaler=Autoscaler(is_known=False)),
+    ),
+    "autoscaler_without_metrics": Case(
+        state(Phase.STABLE),
+        {
+            "Ready": READY,
+            "RolloutHealthy": ("True", "Stable"),
+            "ScalingActive": ("False", "FailedGetResourceMetric"),
+        },
+        replace(SERVING, autoscaler=Autoscaler(NO_METRICS)),
+        says={"ScalingActive": "HorizontalPodAutoscaler fraud: FailedGetResourceMetric: no metrics. Look."},
+    ),
+    # Once it serves.
     "stable": Case(
         state(Phase.STABLE),
         {"Ready": READY, "RolloutHealthy": ("True", "Stable")},

@@ -92,6 +92,36 @@ def test_a_pod_keeps_how_its_containers_fare() -> None:
     }
 
 
+FAULT = {"status": "False", "reason": "R", "message": "M"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "conditions", "kept"),
+    [
+        ("Deployment", [{"type": "ReplicaFailure", "status": "True"}], [{"type": "ReplicaFailure", "status": "True"}]),
+        ("Deployment", [{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "True"}], None),
+        (
+            "HorizontalPodAutoscaler",
+            [{"type": "ScalingActive", **FAULT}, {"type": "ScalingLimited", "status": "True"}],
+            [{"type": "ScalingActive", **FAULT}],
+        ),
+        (
+            "HorizontalPodAutoscaler",
+            [{"type": "ScalingActive", **FAULT, "status": "True"}],
+            [{"type": "ScalingActive", "status": "True"}],
+        ),
+        ("Pod", [{"type": "PodScheduled", **FAULT}, {"type": "Ready", **FAULT}], [{"type": "PodScheduled", **FAULT}]),
+    ],
+)
+def test_conditions_are_kept_where_a_decision_reads_them_and_words_where_something_is_wrong(
+    kind: str, conditions: list[dict[str, Any]], kept: list[dict[str, Any]] | None
+) -> None:
+    timed = [one | {"lastTransitionTime": "2026-03-01T03:00:00Z"} for one in conditions]
+    body = {"apiVersion": "v1", "kind": kind, "metadata": METADATA, "spec": {}, "status": {"conditions": timed}}
+    slim = slim_pod(body) if kind == "Pod" else slim_child(body)
+    assert slim["status"].get("conditions") == kept
+
+
 def test_the_original_stays_as_it_is() -> None:
     body = {"apiVersion": "v", "kind": "Deployment", "metadata": METADATA, "spec": {"a": {"b": 1}}, "status": {}}
     before = copy.deepcopy(body)

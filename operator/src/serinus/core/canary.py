@@ -319,7 +319,11 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
     deadline = state.rollout.deadline
     if deadline is not None and situation.now >= deadline and not _waits_for_a_person(state.rollout):
         ready = f"{observed.ready(canary.name)} of {observed.replicas(canary.name)} pods are ready"
-        message = f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} {ready}."
+        hindrance = observed.hindrances.get(canary.name)
+        held_up = f" {hindrance}" if hindrance is not None else ""
+        message = (
+            f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} {ready}.{held_up}"
+        )
         return _roll_back(situation, canary, "DeadlineExceeded", message)
     stable_is_broken = state.stable.name in observed.failures and observed.ready(state.stable.name) == 0
     if stable_is_broken and observed.ready(canary.name) and state.rollout.phase is not Phase.PROMOTING:

@@ -1,5 +1,6 @@
 """The conditions that sum a service up, compatible with kstatus: Reconciling and Stalled stand only while they hold."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Final, Literal
 
 from serinus.api.status import Condition, Phase, Rollout
 from serinus.api.v1beta1 import Canary
+from serinus.core.hindrance import Autoscaler, Hindrance
 from serinus.core.observe import Observed
 from serinus.core.state import State
 from serinus.ports import MetricsSample, MetricsUnavailableError
@@ -14,6 +16,8 @@ from serinus.ports import MetricsSample, MetricsUnavailableError
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 _DEPLOYING: Final = "Deploying"
+
+_REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
 _KEPT: Final = ("MetricsAvailable", "RolloutHealthy")
 """Conditions that keep what they said before when nothing new is known."""
@@ -59,15 +63,44 @@ def assess(
     metrics = _metrics_available(state, look)
     if metrics is not None:
         assertions.append(metrics)
+    if observed.autoscaler is not None:
+        assertions.append(_scaling_active(observed.autoscaler))
     if problem is not None:
         assertions.append(Assertion("Stalled", "True", "WriteRefused", problem))
     elif state.rollout.phase is Phase.ROLLED_BACK:
         assertions.append(Assertion("Stalled", "True", "RolledBack", state.rollout.message))
-    elif state.rollout.phase is Phase.INITIALIZING and ready.status == "False" and ready.reason != _DEPLOYING:
+    elif _cannot_begin(state, observed):
         assertions.append(Assertion("Stalled", "True", ready.reason, ready.message))
     elif state.rollout.phase in _MOVING_PHASES:
-        assertions.append(Assertion("Reconciling", "True", state.rollout.phase.value, state.rollout.message))
+        assertions.append(_reconciling(state, observed))
     return tuple(assertions)
+
+
+def _cannot_begin(state: State, observed: Observed) -> bool:
+    """Whether the first version fails of itself: another spec is needed, while a hindrance may yet pass."""
+    first = state.rollout.phase is Phase.INITIALIZING and observed.ready(state.stable.name) == 0
+    return first and state.stable.name in observed.failures
+
+
+def _reconciling(state: State, observed: Observed) -> Assertion:
+    """What is under way, and what holds it up where something does."""
+    rollout, hindrance = state.rollout, observed.hindrances.get((state.canary or state.stable).name)
+    if hindrance is None:
+        return Assertion("Reconciling", "True", rollout.phase.value, rollout.message)
+    return Assertion("Reconciling", "True", _word(hindrance), f"{rollout.message} {hindrance}")
+
+
+def _word(hindrance: Hindrance) -> str:
+    """The reason as a condition takes it: what others give as theirs need not fit."""
+    return hindrance.reason if _REASON.fullmatch(hindrance.reason) else "PodsHeldUp"
+
+
+def _scaling_active(autoscaler: Autoscaler) -> Assertion:
+    if autoscaler.fault is not None:
+        return Assertion("ScalingActive", "False", _word(autoscaler.fault), str(autoscaler.fault))
+    if not autoscaler.is_known:
+        return Assertion("ScalingActive", "Unknown", "NotKnownYet", "The autoscaler has said nothing yet.")
+    return Assertion("ScalingActive", "True", "Scaling", "The autoscaler gets its metrics and sets the number of pods.")
 
 
 def with_times(
@@ -100,16 +133,18 @@ def _since(former: Condition | None, status: ConditionStatus, now: datetime) -> 
 def _ready(state: State, observed: Observed) -> Assertion:
     version, ready = state.stable.version, observed.ready(state.stable.name)
     pods = f"{ready} of {observed.replicas(state.stable.name)} pods are ready"
+    failure, hindrance = observed.failures.get(state.stable.name), observed.hindrances.get(state.stable.name)
+    held_up = f" {hindrance}" if hindrance is not None else ""
     if ready > 0:
-        return Assertion("Ready", "True", "Serving", f"Version {version} serves; {pods}.")
-    failure = observed.failures.get(state.stable.name)
+        return Assertion("Ready", "True", "Serving", f"Version {version} serves; {pods}.{held_up}")
     if failure is not None:
         message = (
             f"Version {version} does not serve: container {failure.container} of pod {failure.pod}: "
             f"{failure.reason}: {failure.message}. Correct spec.model or the model file, then apply again."
         )
         return Assertion("Ready", "False", failure.reason, message)
-    return Assertion("Ready", "False", _DEPLOYING, f"Version {version} is not ready yet; {pods}.")
+    reason = _word(hindrance) if hindrance is not None else _DEPLOYING
+    return Assertion("Ready", "False", reason, f"Version {version} is not ready yet; {pods}.{held_up}")
 
 
 def _rollout_healthy(rollout: Rollout, policy: Canary) -> Assertion:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from serinus.core import names
+from serinus.core.hindrance import Autoscaler, Hindrance, autoscaler_of, hindrance_of_deployment, hindrance_of_pod
 from serinus.ports import Manifest
 
 _WAITING_FAILURES: Final = frozenset(
@@ -90,6 +91,9 @@ class Observed:
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     failures: Mapping[str, PodFailure] = field(default_factory=dict)
     """The first failure of each revision that has one."""
+    hindrances: Mapping[str, Hindrance] = field(default_factory=dict)
+    """What keeps pods of a revision from coming up, of each that something does."""
+    autoscaler: Autoscaler | None = None
     pinned: Mapping[str, Manifest] = field(default_factory=dict)
     """Pod templates kept in ControllerRevisions."""
     running: Mapping[str, Manifest] = field(default_factory=dict)
@@ -118,6 +122,8 @@ def observe(owner_uid: str, children: Children) -> Observed:
     return Observed(
         workloads={name: _workload(deployment) for name, deployment in deployments.items()},
         failures=_failures(children.pods),
+        hindrances=_hindrances(deployments, children.pods),
+        autoscaler=next((autoscaler_of(one) for one in children.autoscalers if is_owned(one, owner_uid)), None),
         pinned={name: revision["data"]["template"] for name, revision in revisions.items()},
         running={name: deployment["spec"]["template"] for name, deployment in deployments.items()},
         history={name: revision["revision"] for name, revision in revisions.items()},
@@ -179,11 +185,31 @@ def _route(route: Manifest) -> Route:
 
 def _failures(pods: Iterable[Manifest]) -> dict[str, PodFailure]:
     failures: dict[str, PodFailure] = {}
-    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        failure = None if "deletionTimestamp" in pod["metadata"] else pod_failure(pod)
+    for pod in _staying(pods):
+        failure = pod_failure(pod)
         if failure is not None:
             failures.setdefault(revision_label(pod), failure)
     return failures
+
+
+def _hindrances(deployments: Mapping[str, Manifest], pods: Iterable[Manifest]) -> dict[str, Hindrance]:
+    """Pods that are not created come before pods that wait: there are more of them to come."""
+    found: dict[str, Hindrance] = {}
+    for revision, deployment in deployments.items():
+        hindrance = hindrance_of_deployment(deployment)
+        if hindrance is not None:
+            found[revision] = hindrance
+    for pod in _staying(pods):
+        hindrance = hindrance_of_pod(pod)
+        if hindrance is not None:
+            found.setdefault(revision_label(pod), hindrance)
+    return found
+
+
+def _staying(pods: Iterable[Manifest]) -> list[Manifest]:
+    """The pods that are not being deleted, by name."""
+    staying = (pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+    return sorted(staying, key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def pod_failure(pod: Manifest) -> PodFailure | None:

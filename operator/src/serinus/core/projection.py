@@ -1,6 +1,7 @@
 """Slim copies of Kubernetes objects: what decisions read, and nothing else, so that memory stays small."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from serinus.core.names import COMMAND_ANNOTATION
@@ -17,6 +18,11 @@ _METADATA: Final = (
     "deletionTimestamp",
 )
 
+_FAULTS: Final = frozenset(
+    {("ReplicaFailure", "True"), ("PodScheduled", "False"), ("AbleToScale", "False"), ("ScalingActive", "False")}
+)
+"""Conditions and the status in which they tell of a fault."""
+
 
 def slim_service(body: Mapping[str, Any]) -> Manifest:
     """An InferenceService: all but foreign annotations and managed fields."""
@@ -28,24 +34,38 @@ def slim_service(body: Mapping[str, Any]) -> Manifest:
 
 
 def slim_child(body: Mapping[str, Any]) -> Manifest:
-    """A child that the operator applies: what it is compared by, and a Deployment's ready pods."""
+    """A child that the operator applies: what it is compared by, and what its status says that decisions read."""
     slim = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": _metadata(body)}
     slim |= {part: body[part] for part in ("spec", "data", "revision") if part in body}
+    status = body.get("status", {})
     if body["kind"] == "Deployment":
-        slim["status"] = {"readyReplicas": body.get("status", {}).get("readyReplicas", 0)}
+        slim["status"] = {"readyReplicas": status.get("readyReplicas", 0)} | _conditions(status, {"ReplicaFailure"})
     if body["kind"] == "HTTPRoute":
-        slim["status"] = {"parents": body.get("status", {}).get("parents", [])}
+        slim["status"] = {"parents": status.get("parents", [])}
+    if body["kind"] == "HorizontalPodAutoscaler" and (said := _conditions(status, {"AbleToScale", "ScalingActive"})):
+        slim["status"] = said
     return slim
 
 
 def slim_pod(body: Mapping[str, Any]) -> Manifest:
-    """A pod: whose it is, and how its containers fare."""
+    """A pod: whose it is, how its containers fare, and why it has no node."""
     status = body.get("status", {})
     containers = {
         part: [_container(container) for container in status.get(part, ())]
         for part in ("initContainerStatuses", "containerStatuses")
     }
-    return {"kind": "Pod", "metadata": _metadata(body), "status": containers}
+    return {"kind": "Pod", "metadata": _metadata(body), "status": containers | _conditions(status, {"PodScheduled"})}
+
+
+def _conditions(status: Mapping[str, Any], kinds: AbstractSet[str]) -> Manifest:
+    """The conditions of these types; their words only where something is wrong. Nothing where there are none."""
+    said = []
+    for condition in status.get("conditions", ()):
+        if condition.get("type") in kinds:
+            wrong = (condition["type"], condition["status"]) in _FAULTS
+            keys = ("type", "status", "reason", "message") if wrong else ("type", "status")
+            said.append({key: condition[key] for key in keys if key in condition})
+    return {"conditions": said} if said else {}
 
 
 def _metadata(body: Mapping[str, Any]) -> Manifest:

@@ -1,0 +1,208 @@
+"""What keeps pods from coming up, in the words of the scheduler, the API server and the autoscaler."""
+
+from typing import Any
+
+import pytest
+
+from serinus.core.hindrance import Autoscaler, Hindrance, autoscaler_of, hindrance_of_deployment, hindrance_of_pod
+from serinus.core.names import REVISION_LABEL
+from serinus.core.observe import Children, observe
+from serinus.core.projection import slim_child, slim_pod
+
+UID = "11111111-0000-0000-0000-000000000000"
+TIMES = {"lastProbeTime": None, "lastTransitionTime": "2026-03-01T03:00:00Z"}
+
+
+def condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": message, **TIMES}
+
+
+def pod(*conditions: dict[str, Any], name: str = "fraud-aaa-x", deleted: bool = False) -> dict[str, Any]:
+    metadata = {"name": name, "labels": {REVISION_LABEL: "aaa"}} | ({"deletionTimestamp": "t"} if deleted else {})
+    return slim_pod({"metadata": metadata, "status": {"phase": "Pending", "conditions": list(conditions)}})
+
+
+def child(kind: str, *conditions: dict[str, Any]) -> dict[str, Any]:
+    name = "fraud-aaa" if kind == "Deployment" else "fraud"
+    metadata = {
+        "name": name,
+        "labels": {REVISION_LABEL: "aaa"} if kind == "Deployment" else {},
+        "ownerReferences": [{"uid": UID, "controller": True}],
+    }
+    spec: dict[str, Any] = {"template": {}, "replicas": 2}
+    status = {"conditions": list(conditions)}
+    return slim_child({"apiVersion": "v", "kind": kind, "metadata": metadata, "spec": spec, "status": status})
+
+
+NO_ROOM = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: not helpful."
+UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable", NO_ROOM)
+
+PODS = {
+    "without_a_room": (pod(UNSCHEDULABLE), "Unschedulable", NO_ROOM),
+    "gated": (
+        pod(condition("PodScheduled", "False", "SchedulingGated", "Scheduling is blocked due to non-empty gates")),
+        "SchedulingGated",
+        "non-empty gates",
+    ),
+    "on_a_node": (pod({"type": "PodScheduled", "status": "True", **TIMES}), None, ""),
+    "not_looked_at_yet": (pod(), None, ""),
+    "on_a_node_and_not_ready": (
+        pod(
+            {"type": "PodScheduled", "status": "True", **TIMES},
+            condition("Ready", "False", "ContainersNotReady", "containers with unready status: [server]"),
+        ),
+        None,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("found", "reason", "words"), PODS.values(), ids=PODS.keys())
+def test_pods_without_a_node(found: dict[str, Any], reason: str | None, words: str) -> None:
+    hindrance = hindrance_of_pod(found)
+    if reason is None:
+        assert hindrance is None
+        return
+    assert hindrance is not None
+    assert (hindrance.subject, hindrance.reason) == ("Pod fraud-aaa-x", reason)
+    assert words in hindrance.message
+
+
+def refused(message: str, reason: str = "FailedCreate") -> dict[str, Any]:
+    return child("Deployment", condition("ReplicaFailure", "True", reason, message))
+
+
+FORBIDDEN = 'pods "fraud-aaa-5d-x2k" is forbidden: '
+DEPLOYMENTS = {
+    "quota_full": (
+        refused(f"{FORBIDDEN}exceeded quota: team, requested: limits.cpu=1, used: limits.cpu=8, limited: limits.cpu=8"),
+        "QuotaExceeded",
+        "exceeded quota: team, requested: limits.cpu=1",
+        "Have the ResourceQuota of the namespace raised",
+    ),
+    "pod_security": (
+        refused(f'{FORBIDDEN}violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false'),
+        "PodSecurityViolation",
+        'violates PodSecurity "restricted:latest"',
+        "the namespace's labels or an admission policy ask for more",
+    ),
+    "no_service_account": (
+        refused(f'{FORBIDDEN}error looking up service account risk/default: serviceaccount "default" not found'),
+        "ServiceAccountMissing",
+        'serviceaccount "default" not found',
+        "create it again",
+    ),
+    "namespace_going": (
+        refused(f"{FORBIDDEN}unable to create new content in namespace risk because it is being terminated"),
+        "NamespaceTerminating",
+        "because it is being terminated",
+        "Nothing is created in a namespace that is going",
+    ),
+    "a_webhook": (
+        refused('admission webhook "policy.example" denied the request: no owner label'),
+        "FailedCreate",
+        "no owner label",
+        "ask those who set the rules of the namespace",
+    ),
+}
+
+
+@pytest.mark.parametrize(("found", "reason", "words", "advice"), DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
+def test_pods_that_are_not_created(found: dict[str, Any], reason: str, words: str, advice: str) -> None:
+    hindrance = hindrance_of_deployment(found)
+    assert hindrance is not None
+    assert (hindrance.subject, hindrance.reason) == ("Deployment fraud-aaa", reason)
+    assert words in hindrance.message
+    assert advice in hindrance.advice
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        child("Deployment"),
+        child("Deployment", condition("Available", "False", "MinimumReplicasUnavailable", "no minimum availability")),
+        child("Deployment", condition("Progressing", "False", "ProgressDeadlineExceeded", "has timed out")),
+        child("Deployment", condition("ReplicaFailure", "False", "", "")),
+    ],
+)
+def test_deployments_whose_pods_are_created(found: dict[str, Any]) -> None:
+    assert hindrance_of_deployment(found) is None
+
+
+ABLE = condition("AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's scale")
+NO_METRICS = condition(
+    "ScalingActive",
+    "False",
+    "FailedGetResourceMetric",
+    "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for "
+    "resource cpu: unable to fetch metrics from resource metrics API: the server could not find the requested resource",
+)
+AUTOSCALERS = {
+    "new": ((), None, False, ""),
+    "not_asked_for_metrics_yet": ((ABLE,), None, False, ""),
+    "well": (
+        (ABLE, condition("ScalingActive", "True", "ValidMetricFound", "the HPA was able to calculate a replica count")),
+        None,
+        True,
+        "",
+    ),
+    "without_metrics": ((ABLE, NO_METRICS), "FailedGetResourceMetric", True, "metrics-server"),
+    "without_a_target": (
+        (condition("AbleToScale", "False", "FailedGetScale", 'deployments.apps "fraud-aaa" not found'),),
+        "FailedGetScale",
+        True,
+        "cannot read the Deployment",
+    ),
+    "that_may_not_write": (
+        (condition("AbleToScale", "False", "FailedUpdateScale", "forbidden"),),
+        "FailedUpdateScale",
+        True,
+        "cannot write to the Deployment",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "reason", "known", "advice"), AUTOSCALERS.values(), ids=AUTOSCALERS.keys())
+def test_autoscalers(said: tuple[dict[str, Any], ...], reason: str | None, known: bool, advice: str) -> None:
+    autoscaler = autoscaler_of(child("HorizontalPodAutoscaler", *said))
+    assert autoscaler.is_known or reason is None
+    assert reason is not None or autoscaler == Autoscaler(is_known=known)
+    if reason is not None:
+        assert autoscaler.fault is not None
+        assert (autoscaler.fault.subject, autoscaler.fault.reason) == ("HorizontalPodAutoscaler fraud", reason)
+        assert advice in autoscaler.fault.advice
+
+
+def test_a_message_says_cause_object_and_next_step() -> None:
+    assert str(Hindrance("Pod fraud-x", "Unschedulable", "0/1 nodes are available.", "Add nodes.")) == (
+        "Pod fraud-x: Unschedulable: 0/1 nodes are available. Add nodes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("children", "subject"),
+    [
+        pytest.param(Children(pods=(pod(UNSCHEDULABLE),)), "Pod fraud-aaa-x", id="the pod"),
+        pytest.param(
+            Children(pods=(pod(UNSCHEDULABLE, name="fraud-b"), pod(UNSCHEDULABLE, name="fraud-a"))),
+            "Pod fraud-a",
+            id="the first of several pods",
+        ),
+        pytest.param(
+            Children(pods=(pod(UNSCHEDULABLE),), deployments=(refused(f"{FORBIDDEN}exceeded quota: q"),)),
+            "Deployment fraud-aaa",
+            id="pods that are not even created first",
+        ),
+        pytest.param(Children(pods=(pod(UNSCHEDULABLE, deleted=True),)), None, id="not a pod that is going"),
+        pytest.param(Children(pods=(pod(),)), None, id="nothing"),
+    ],
+)
+def test_what_holds_a_revision_up(children: Children, subject: str | None) -> None:
+    hindrance = observe(UID, children).hindrances.get("aaa")
+    assert (hindrance.subject if hindrance else None) == subject
+
+
+def test_only_the_services_own_autoscaler_counts() -> None:
+    autoscaler = child("HorizontalPodAutoscaler", ABLE, NO_METRICS)
+    assert observe(UID, Children(autoscalers=(autoscaler,))).autoscaler == autoscaler_of(autoscaler)
+    assert observe("other", Children(autoscalers=(autoscaler,))).autoscaler is None
