@@ -71,6 +71,10 @@ class ApiRefusedError(Exception):
     """The API server refused a write for good: the same request will be refused again. The message says why."""
 
 
+class NamespaceTerminatingError(ApiRefusedError):
+    """The namespace is being deleted: nothing is created in it any more."""
+
+
 class ApiUnavailableError(Exception):
     """The API server did not do what was asked, for a reason that may pass."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serinus.config import Settings
-from serinus.ports import ApiConflictError, ApiRefusedError, Manifest
+from serinus.ports import ApiConflictError, ApiRefusedError, Manifest, NamespaceTerminatingError
 from serinus.reconciler import REFUSED_RETRY, Reconciler, Result
 from tests.unit.operator.fake_cluster import START, FakeClock, FakeCluster, FakeMetrics, FakeRecorder, service_of
 
@@ -378,6 +378,20 @@ def test_one_refused_write_does_not_hold_up_the_others() -> None:
     bench.run_until("RolledBack")
     assert ("Deployment", f"fraud-{new}") not in bench.cluster.objects
     assert bench.cluster.objects["Service", "fraud"]["spec"]["selector"]["serinus.dev/revision"] != new
+
+
+def test_what_a_terminating_namespace_refuses_is_told_and_not_tried_again() -> None:
+    bench = Bench()
+    bench.cluster.failures["apply"] = NamespaceTerminatingError("because it is being terminated")
+    assert bench.visit().again_after == timedelta()
+    assert bench.visit().again_after is None
+    assert bench.cluster.take_calls() == ["status", "status"]
+    stalled = bench.cluster.condition("Stalled")
+    assert stalled is not None
+    assert stalled["message"] == "Namespace risk is being deleted: nothing is created in it."
+    assert bench.recorder.told == [], "an event could not be created there either"
+    assert bench.visit().again_after is None
+    assert bench.cluster.take_calls() == []
 
 
 def test_what_could_not_be_made_is_not_scaled() -> None:

@@ -17,7 +17,14 @@ from serinus.core.api_request import resource_of, verb_of
 from serinus.core.names import FIELD_MANAGER, SERVICE_LABEL
 from serinus.core.plan import matches
 from serinus.core.token_bucket import TokenBucket
-from serinus.ports import ApiConflictError, ApiRefusedError, ApiUnavailableError, Manifest, NotLeadingError
+from serinus.ports import (
+    ApiConflictError,
+    ApiRefusedError,
+    ApiUnavailableError,
+    Manifest,
+    NamespaceTerminatingError,
+    NotLeadingError,
+)
 
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -207,7 +214,9 @@ class KubernetesApi:
         retry_after = _retry_after(response)
         if retry_after and self._limit is not None:
             self._limit.hold(retry_after)
-        raise _error(response.status, f"{method} {path}: {_message(body_read) or response.reason}", retry_after)
+        said = _status(body_read)
+        message = f"{method} {path}: {said.get('message') or response.reason}"
+        raise _error(response.status, message, retry_after, terminating=_is_terminating(said))
 
     def _wait_to_write(self, what: str) -> None:
         if self._limit is not None:
@@ -264,13 +273,19 @@ def _counted(verb: str, resource: str) -> Iterator[_Counted]:
         telemetry.count_request(verb, resource, counted.code, time.monotonic() - begun)
 
 
-def _message(body: bytes) -> str:
-    """What the API server says is wrong; empty when the answer is not one of its own."""
+def _status(body: bytes) -> Manifest:
+    """The Status object that the API server answers an error with; empty when the answer is not one of its own."""
     try:
         status = json.loads(body)
     except ValueError:
-        return ""
-    return str(status.get("message", "")) if isinstance(status, dict) else ""
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _is_terminating(status: Manifest) -> bool:
+    """Whether the server refuses to create something because the namespace is being deleted."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def _retry_after(response: Any) -> float:  # noqa: ANN401 - the official client is not typed
@@ -283,7 +298,7 @@ def _retry_after(response: Any) -> float:  # noqa: ANN401 - the official client 
         return 0.0
 
 
-def _error(status: int, message: str, retry_after: float) -> Exception:
+def _error(status: int, message: str, retry_after: float, *, terminating: bool) -> Exception:
     if status == HTTPStatus.CONFLICT:
         return ApiConflictError(message)
     if status == HTTPStatus.NOT_FOUND:
@@ -291,3 +306,5 @@ def _error(status: int, message: str, retry_after: float) -> Exception:
     if status in _REFUSALS:
         return ApiRefusedError(message)
     return ApiUnavailableError(f"status {status}: {message}", retry_after)
+    if terminating:
+        return NamespaceTerminatingError(message)
