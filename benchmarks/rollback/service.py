@@ -13,7 +13,7 @@ NAMESPACE = "benchmark-rollback"
 SERVICE = "digits"
 STABLE = "good"
 INTERVAL_SECONDS = 8
-"""Four scrapes of the test cluster's Prometheus: the shortest that a look can be."""
+"""Four scrapes of the test cluster's Prometheus."""
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class MetricsQuery:
     """End of the look before; None at the first look."""
     now: datetime
     interval: timedelta
-    """The window at the first look; never less than four scrapes."""
+    """The window at the first look; never less than two scrapes."""
     latency_threshold_seconds: float | None
     percentile: int
 
@@ -56,7 +56,7 @@ class Metrics(Protocol):
     """Where request counts come from."""
 
     def sample(self, query: MetricsQuery) -> MetricsSample | None:
-        """Count the requests since the last look; None while the window would be under four scrapes.
+        """Count the requests since the last look; None while the window would be under two scrapes.
 
         Raises MetricsUnavailableError when the counts cannot be trusted.
         """
@@ -94,8 +94,11 @@ class Kube(Protocol):
     Raises ApiConflictError, ApiRefusedError, or any other exception for a fault that may pass.
     """
 
-    def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
-        """Server-side apply; with `force`, fields of other managers are taken over."""
+    def apply(self, manifest: Manifest, *, force: bool, replicas: int | None = None) -> Manifest:
+        """Server-side apply; with `force`, fields of other managers are taken over.
+
+        Without it, the object is thought to be new: a Deployment begins with `replicas`, which it is not held to.
+        """
         ...
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:

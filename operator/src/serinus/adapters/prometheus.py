@@ -21,8 +21,11 @@ from urllib3.util import Retry
 from serinus.adapters.counters import ScrapedPod, SeriesKey, UnusableSeriesError, read_matrix
 from serinus.adapters.mounted_credentials import MountedCredentials
 from serinus.api.units import format_duration
-from serinus.core.window import MIN_WINDOW_SCRAPES, Window, next_window
+from serinus.core.window import Window, next_window
 from serinus.ports import MetricsQuery, MetricsSample, MetricsUnavailableError, RevisionSample
+
+REACH_SCRAPES: Final = 4
+"""So far before its window a look also reads: a pod that missed some scrapes is counted from its last one on."""
 
 MISSING_AFTER_SCRAPES: Final = 3
 """A pod without a sample for so long is not scraped. A single scrape may fail: the next one makes up for it."""
@@ -68,7 +71,7 @@ class PrometheusMetrics:
         )
 
     def sample(self, query: MetricsQuery) -> MetricsSample | None:
-        """Count the requests since the last look; None while the window would be under four scrapes.
+        """Count the requests since the last look; None while the window would be under two scrapes.
 
         Raises MetricsUnavailableError when Prometheus cannot be asked, when ready pods are not scraped, and when its
         series cannot be counted. The message says which, and what to do.
@@ -92,7 +95,7 @@ class PrometheusMetrics:
     def _scraped_pods(self, query: MetricsQuery, window: Window) -> list[ScrapedPod]:
         """The samples of all series that count, from some scrapes before the window until now."""
         selector = self._selector(query, f"__name__=~{_quoted('|'.join(_METRICS))}", _le_matcher(query))
-        reach = query.now - window.since + MIN_WINDOW_SCRAPES * self._scrape_interval
+        reach = query.now - window.since + REACH_SCRAPES * self._scrape_interval
         result = self._ask(f"{selector}[{_promql_duration(reach)}]", query.now)
         try:
             return read_matrix(result)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-MIN_WINDOW_SCRAPES: Final = 4
-"""A shorter window may miss a pod whose scrapes came late."""
+MIN_WINDOW_SCRAPES: Final = 2
+"""However their scrapes fall, all pods are seen in every window. What a failed scrape misses is in the next one."""
 
 MAX_WINDOW_SCRAPES: Final = 240
 """After a long outage older requests are left out, which is no worse than having had less traffic."""

@@ -410,10 +410,10 @@ def test_the_query_names_the_service_and_its_revisions_only(canned: CannedPromet
 WINDOWS: dict[str, tuple[timedelta | None, timedelta, float | None]] = {
     # Since how long ago the last look ended, the interval, and how long the window is, in seconds.
     "at_the_first_look_the_interval": (None, timedelta(seconds=60), 60),
-    "at_the_first_look_at_least_4_scrapes": (None, timedelta(seconds=30), 40),
+    "at_the_first_look_at_least_2_scrapes": (None, timedelta(seconds=15), 20),
     "since_the_last_look": (timedelta(seconds=61), timedelta(seconds=30), 50),
-    "of_4_scrapes_is_long_enough": (timedelta(seconds=51), timedelta(seconds=30), 40),
-    "under_4_scrapes_is_too_short": (timedelta(seconds=50.999), timedelta(seconds=30), None),
+    "of_2_scrapes_is_long_enough": (timedelta(seconds=31), timedelta(seconds=30), 20),
+    "under_2_scrapes_is_too_short": (timedelta(seconds=30.999), timedelta(seconds=30), None),
     "ends_before_the_last_look": (timedelta(seconds=5), timedelta(seconds=30), None),
     "after_a_long_outage_is_cut": (timedelta(days=1), timedelta(seconds=30), MAX_WINDOW_SCRAPES * 10),
 }
