@@ -236,12 +236,12 @@ class Reconciler:
                 continue
             try:
                 self._carry_out(action)
-            except ApiRefusedError as error:
             except NamespaceTerminatingError:
                 # The service goes with its namespace: what is refused now is not tried again.
                 going = f"Namespace {service['metadata']['namespace']} is being deleted: nothing is created in it."
                 before, memory.refusal = memory.refusal, going
                 return None if before == going else timedelta()
+            except ApiRefusedError as error:
                 refusals[action.name if isinstance(action, Scale) else action.manifest["metadata"]["name"]] = str(error)
         before, memory.refusal = memory.refusal, " ".join(refusals.values()) or None
         if memory.refusal is None:

@@ -303,8 +303,8 @@ def _error(status: int, message: str, retry_after: float, *, terminating: bool) 
         return ApiConflictError(message)
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError(message)
+    if terminating:
+        return NamespaceTerminatingError(message)
     if status in _REFUSALS:
         return ApiRefusedError(message)
     return ApiUnavailableError(f"status {status}: {message}", retry_after)
-    if terminating:
-        return NamespaceTerminatingError(message)
