@@ -88,6 +88,19 @@ class _ForeverLonger:
             seconds = min(2 * seconds, _LONGEST_BACKOFF)
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf compares each object with what it was like before, for handlers that there are none of here."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:  # noqa: ANN401 - kopf's signature
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:  # noqa: ANN401
+        return None
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401
+        pass
+
+
 def _traced(info: kopf.ConnectionInfo, watch_log: WatchLog) -> kopf.AiohttpSession:
     """kopf's own way to the API server, with each request noted."""
     session = aiohttp.ClientSession(
@@ -105,6 +118,8 @@ def _traced(info: kopf.ConnectionInfo, watch_log: WatchLog) -> kopf.AiohttpSessi
 
 def _configure(settings: kopf.OperatorSettings, inactivity_seconds: float) -> None:
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = kopf.StatusProgressStorage()
     settings.networking.error_backoffs = _ForeverLonger()
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 15

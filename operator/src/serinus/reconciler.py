@@ -15,7 +15,7 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
 from serinus.core import canary, conditions, names
 from serinus.core.command import Command, parse_command
-from serinus.core.desired import Identity, desired, service_url
+from serinus.core.desired import Identity, as_begun, desired, service_url
 from serinus.core.observe import Children, Observed, observe
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.core.projection import slim_service
@@ -135,8 +135,9 @@ class Reconciler:
         )
         decision = canary.step(situation)
         refusal = self._memory(service).refusal
-        assertions = conditions.assess(decision.state, observed, look, refusal, spec.canary)
-        written = self._write_status(service, before, decision.state, spec, observed, assertions, now)
+        begun = as_begun(spec, decision.state, observed)
+        assertions = conditions.assess(decision.state, begun, look, refusal, spec.canary)
+        written = self._write_status(service, before, decision.state, spec, begun, assertions, now)
         self._tell(service, decision.transitions)
         telemetry.count_rollout(service["metadata"], state, decision.state)
         identity = _identity(service)
@@ -253,17 +254,17 @@ class Reconciler:
 
     def _carry_out(self, action: Action) -> None:
         match action:
-            case Apply(manifest, exists):
-                self._apply(manifest, force=exists)
+            case Apply(manifest, exists, replicas):
+                self._apply(manifest, force=exists, replicas=replicas)
             case Scale(namespace, name, replicas):
                 self._kube.scale(namespace, name, replicas)
             case Delete(manifest):
                 self._kube.delete(manifest)
 
-    def _apply(self, manifest: Manifest, *, force: bool) -> None:
+    def _apply(self, manifest: Manifest, *, force: bool, replicas: int | None) -> None:
         """Apply an object. A new one is not forced: one of that name that is somebody else's is left alone."""
         try:
-            self._kube.apply(manifest, force=force)
+            self._kube.apply(manifest, force=force, replicas=replicas)
         except ApiConflictError as error:
             if force:
                 raise

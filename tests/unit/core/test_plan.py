@@ -86,8 +86,14 @@ def test_nothing_to_do_when_live_matches(case: Any) -> None:  # noqa: ANN401 - a
 
 
 def test_all_is_made_where_nothing_is() -> None:
-    scales = [Scale("risk", name, count) for name, count in WANTED.replicas.items() if count != 1]
-    assert list(planned([])) == [*(Apply(manifest, exists=False) for manifest in WANTED.manifests), *scales]
+    first = [
+        WANTED.replicas[manifest["metadata"]["name"]] if manifest["kind"] == "Deployment" else None
+        for manifest in WANTED.manifests
+    ]
+    assert list(planned([])) == [
+        Apply(manifest, exists=False, replicas=replicas)
+        for manifest, replicas in zip(WANTED.manifests, first, strict=True)
+    ]
 
 
 def test_what_pods_run_is_written_down_before_they_run_it() -> None:

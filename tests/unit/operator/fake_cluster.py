@@ -52,7 +52,7 @@ class FakeCluster:
 
     # ports.Kube
 
-    def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
+    def apply(self, manifest: Manifest, *, force: bool, replicas: int | None = None) -> Manifest:
         with self._call(f"apply {_told(manifest)}"):
             key = manifest["kind"], manifest["metadata"]["name"]
             present = self.objects.get(key)
@@ -62,7 +62,7 @@ class FakeCluster:
             merged["metadata"].setdefault("uid", f"uid-{key[0]}-{key[1]}")
             merged["metadata"]["resourceVersion"] = self._next_version()
             if manifest["kind"] == "Deployment":
-                merged["spec"].setdefault("replicas", 1)
+                merged["spec"].setdefault("replicas", replicas or 1)
             self.objects[key] = merged
             return copy.deepcopy(merged)
 

@@ -102,8 +102,8 @@ def test_the_intent_is_written_before_anything_is_done_about_it() -> None:
         f"apply Deployment {name}",
         "apply Service fraud",
         "apply PodDisruptionBudget fraud",
-        f"scale {name} to 2",
     ]
+    assert bench.cluster.objects["Deployment", name]["spec"]["replicas"] == 2
 
 
 def test_in_every_visit_of_a_rollout_the_status_comes_first() -> None:

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,8 +14,10 @@ from kubernetes import client
 from serinus import telemetry
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.core.api_request import resource_of, verb_of
+from serinus.core.field_ownership import handed_to_apply
 from serinus.core.names import FIELD_MANAGER, SERVICE_LABEL
 from serinus.core.plan import matches
+from serinus.core.templates import yaml_of
 from serinus.core.token_bucket import TokenBucket
 from serinus.ports import (
     ApiConflictError,
@@ -101,15 +103,15 @@ class KubernetesApi:
         self._may_write = may_write
         self._limit = limit
 
-    def apply(self, manifest: Manifest, *, force: bool) -> Manifest:
+    def apply(self, manifest: Manifest, *, force: bool, replicas: int | None = None) -> Manifest:
         """See `ports.Kube.apply`.
 
         Server-side apply alone would make an object of that name ours wherever it says nothing to the contrary.
         """
         if not force:
-            current = self._find(manifest)
-            if current is None:
-                return self._apply(manifest, force=False)
+            with suppress(ApiConflictError):
+                return self._make(manifest if replicas is None else _scaled(manifest, replicas))
+            current = self.get(manifest)
             _require_own(manifest, current)
             if matches(manifest, current):
                 return current
@@ -162,33 +164,48 @@ class KubernetesApi:
         query = [("fieldManager", FIELD_MANAGER)]
         return self._request("PUT", object_path(manifest), manifest, query, "application/json", timeout_seconds)
 
-    def _find(self, manifest: Manifest) -> Manifest | None:
-        try:
-            return self.get(manifest)
-        except NotFoundError:
-            return None
-
     def _overwrite(self, manifest: Manifest) -> Manifest:
         """Apply over what others have changed, and have added to lists: server-side apply leaves that in, or trips."""
         try:
-            applied = self._apply(manifest, force=True)
+            applied = self._take_over(manifest, self._apply(manifest))
         except ApiRefusedError:
             applied = None
         if applied is not None and matches(manifest, applied):
             return applied
         query = [("fieldManager", FIELD_MANAGER)]
         self._request("PATCH", object_path(manifest), manifest, query, "application/merge-patch+json")
-        return self._apply(manifest, force=True)
+        return self._apply(manifest)
 
-    def _apply(self, manifest: Manifest, *, force: bool) -> Manifest:
-        query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
+    def _make(self, manifest: Manifest) -> Manifest:
+        """Make an object that is not there. Raises ApiConflictError where one of that name is."""
+        path = object_path(manifest).rpartition("/")[0]
+        # The data of a ControllerRevision is compared byte for byte. As YAML the API server writes it anew in its own
+        # way, as it does with an apply; JSON would be kept as it came, and no apply would get through any more.
+        content_type = "application/yaml" if manifest["kind"] == "ControllerRevision" else "application/json"
+        return self._request("POST", path, manifest, [("fieldManager", FIELD_MANAGER)], content_type)
+
+    def _take_over(self, manifest: Manifest, applied: Manifest) -> Manifest:
+        """Have the apply own what the creation of the object has set, the first time that it is applied."""
+        owned = handed_to_apply(applied["metadata"].get("managedFields", ()), FIELD_MANAGER)
+        if owned is None:
+            return applied
+        patch = [
+            {"op": "replace", "path": "/metadata/managedFields", "value": owned},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": applied["metadata"]["resourceVersion"]},
+        ]
+        query = [("fieldManager", FIELD_MANAGER)]
+        self._request("PATCH", object_path(manifest), patch, query, "application/json-patch+json")
+        return self._apply(manifest)
+
+    def _apply(self, manifest: Manifest) -> Manifest:
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         return self._request("PATCH", object_path(manifest), manifest, query, "application/apply-patch+yaml")
 
     def _request(
         self,
         method: str,
         path: str,
-        body: Manifest | None,
+        body: Manifest | list[Manifest] | None,
         query: list[tuple[str, str]],
         content_type: str,
         timeout_seconds: float = _TIMEOUT_SECONDS,
@@ -201,10 +218,10 @@ class KubernetesApi:
             auth_settings=["BearerToken"],
         )
         verb, url, headers, _, _ = call
-        text: Any = json.dumps(body) if content_type.endswith("yaml") else body
+        text: Any = yaml_of(body) if content_type.endswith("yaml") else body
         if method != "GET":
             self._wait_to_write(f"{method} {path}")
-        with _counted(verb_of(method, path, applies=content_type.endswith("yaml")), resource_of(path)) as counted:
+        with _counted(verb_of(method, path, applies="apply" in content_type), resource_of(path)) as counted:
             response = self._client.call_api(verb, url, headers, text, None, _request_timeout=timeout_seconds)
             body_read = response.read()
             counted.code = str(response.status)
@@ -247,6 +264,10 @@ def _require_own(manifest: Manifest, current: Manifest) -> None:
         if (controller["kind"], controller["name"]) == (owner["kind"], owner["name"]):
             raise ApiUnavailableError(f"{name} belongs to a former {owner['kind']} {owner['name']}, and is to go first")
         raise ApiConflictError(f"Its controller is {controller['kind']} {controller['name']}.")
+
+
+def _scaled(manifest: Manifest, replicas: int) -> Manifest:
+    return manifest | {"spec": manifest["spec"] | {"replicas": replicas}}
 
 
 def object_path(manifest: Manifest) -> str:

@@ -1,14 +1,14 @@
 """What the children of a service should be, as a function of its spec, its rollout and what is pinned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from serinus.api.status import Phase
 from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core import names
-from serinus.core.observe import Observed
+from serinus.core.observe import Observed, Workload
 from serinus.core.replicas import canary_replicas, replicas_for_share
 from serinus.core.revision import Revision
 from serinus.core.state import State
@@ -125,6 +125,15 @@ def stable_replicas(spec: InferenceServiceSpec, state: State, observed: Observed
     if not has_autoscaler(spec):
         return floor
     return max(floor, observed.replicas(state.stable.name))
+
+
+def as_begun(spec: InferenceServiceSpec, state: State, observed: Observed) -> Observed:
+    """What is there once the stable revision has its Deployment, so that status need not be written twice to say so."""
+    name = state.stable.name
+    if name in observed.workloads:
+        return observed
+    begun = Workload(replicas=stable_replicas(spec, state, observed), ready=0)
+    return replace(observed, workloads={**observed.workloads, name: begun})
 
 
 def wanted_canary_replicas(

@@ -32,6 +32,8 @@ class Apply:
 
     manifest: Manifest
     exists: bool
+    replicas: int | None = None
+    """What a Deployment that does not exist begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def plan(owner_uid: str, wanted: Desired, children: Children) -> tuple[Action, .
     for manifest in wanted.manifests:
         current = live.get(_key(manifest))
         if current is None or not matches(manifest, current):
-            actions.append(Apply(manifest, exists=current is not None))
+            replicas = None if current else _first_replicas(manifest, wanted)
+            actions.append(Apply(manifest, exists=current is not None, replicas=replicas))
     actions += _scaling(wanted, live)
     kept = {_key(manifest) for manifest in wanted.manifests}
     for key, manifest in sorted(live.items()):
@@ -119,14 +122,18 @@ def _is_kept(manifest: Manifest, wanted: Desired) -> bool:
     return manifest["kind"] == "Deployment" and manifest["metadata"]["name"] in wanted.replicas
 
 
+def _first_replicas(manifest: Manifest, wanted: Desired) -> int | None:
+    return wanted.replicas.get(manifest["metadata"]["name"]) if manifest["kind"] == "Deployment" else None
+
+
 def _scaling(wanted: Desired, live: Mapping[tuple[str, str], Manifest]) -> list[Scale]:
     actions = []
     for manifest in wanted.manifests:
         name = manifest["metadata"]["name"]
         if manifest["kind"] != "Deployment" or name not in wanted.replicas:
             continue
-        current = live.get(_key(manifest), {"spec": {}})["spec"].get("replicas", 1)
-        if current != wanted.replicas[name]:
+        current = live.get(_key(manifest))
+        if current is not None and current["spec"].get("replicas", 1) != wanted.replicas[name]:
             actions.append(Scale(manifest["metadata"]["namespace"], name, wanted.replicas[name]))
     return actions
 
