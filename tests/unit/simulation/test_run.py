@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 
 from serinus.api.status import Phase
+from serinus.api.units import format_duration
+from serinus.core.window import MIN_WINDOW_SCRAPES
 from serinus.simulation.advice import advice, steps_of
 from serinus.simulation.run import (
     Outcome,
@@ -13,11 +15,12 @@ from serinus.simulation.run import (
     smallest_error_rate_caught,
     smallest_slow_rate_caught,
 )
-from serinus.simulation.scenario import Quality, Scenario
+from serinus.simulation.scenario import SCRAPE_INTERVAL, Quality, Scenario
 from serinus.simulation.world import World
 from tests.unit.simulation.manifests import scenario
 
 SEEDS = 20
+SHORTEST = MIN_WINDOW_SCRAPES * SCRAPE_INTERVAL
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ def test_the_same_seed_gives_the_same_rollout() -> None:
 
 
 def test_a_rollout_takes_its_steps_and_a_look_more() -> None:
-    """Steps of 2m and 3m, and one interval during which the new version bears all requests."""
-    ending = World(scenario(), 1).run()
+    """Steps of 2m and 3m, and one interval of 2m during which the new version bears all requests."""
+    ending = World(scenario(analysis={"interval": "2m"}), 1).run()
     assert ending.phase is Phase.STABLE
-    assert timedelta(minutes=5, seconds=30) <= ending.after <= timedelta(minutes=6, seconds=30)
+    assert timedelta(minutes=9) <= ending.after <= timedelta(minutes=10)
     assert ending.looks == 5
 
 
@@ -135,9 +138,9 @@ def test_nothing_is_caught_without_traffic() -> None:
             id="too_few_requests_to_show_the_limit",
         ),
         pytest.param(
-            scenario(analysis={"minRequests": 299, "interval": "30s"}),
-            ["Looks are 1m apart, although canary.analysis.interval is 30s"],
-            id="interval_under_four_scrapes",
+            scenario(analysis={"minRequests": 299, "interval": "20s"}),
+            [f"Looks are {format_duration(SHORTEST)} apart, although canary.analysis.interval is 20s"],
+            id="interval_of_too_few_scrapes",
         ),
         pytest.param(
             scenario(requests_per_second=1, analysis={"minRequests": 299, "interval": "1m"}),
