@@ -80,10 +80,12 @@ def test_printer_columns(server: ControlPlane, world: World) -> None:
     world.edit({"spec.model.version": "2"})
     world.run_until(Phase.PROGRESSING)
     header, row = server.kubectl("get", "infsvc", "-n", world.namespace, "-o", "wide").splitlines()
-    titles = ["NAME", "READY", "VERSION", "CANARY", "WEIGHT", "PHASE", "REPLICAS", "URL", "AGE", "REASON", "MESSAGE"]
+    titles = ["NAME", "READY", "VERSION", "CANARY", "WEIGHT", "PHASE", "SUSPEND"]
+    titles += ["REPLICAS", "URL", "AGE", "REASON", "MESSAGE"]
     assert header.split() == titles
-    name, ready, version, canary, weight, phase, replicas, url, _, reason, *message = row.split()
+    name, ready, version, canary, weight, phase, suspend, replicas, url, _, reason, *message = row.split()
     assert (name, ready, version, canary, weight, phase) == ("fraud", "True", "1", "2", "5", "Progressing")
+    assert suspend == "false"
     assert (replicas, url) == ("3/3", f"http://fraud.{world.namespace}.svc")
     assert reason == "Serving"
     assert " ".join(message) == "Version 1 serves; 2 of 2 pods are ready."

@@ -60,6 +60,7 @@ FULL: Final = InferenceServiceStatus(
         deadline=AT,
         stage_started_at=AT,
         metrics_missing_since=AT,
+        suspended_at=AT,
         failed_revisions=(FailedRevision(revision="ff", version="0", reason="OOMKilled", message="It fell.", at=AT),),
         last_command="a-1",
     ),

@@ -13,7 +13,7 @@ from serinus.api.status import InferenceServiceStatus
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
-from serinus.core import canary, conditions, names
+from serinus.core import canary, conditions, names, suspension
 from serinus.core.command import Command, parse_command
 from serinus.core.desired import Identity, as_begun, desired, service_url
 from serinus.core.observe import Children, Observed, observe
@@ -121,6 +121,10 @@ class Reconciler:
     ) -> Result:
         asked = revision_of(spec)
         state = state_of(before) or canary.first_state(asked, now)
+        if spec.suspend:
+            return self._stand_still(service, spec, before, state, observed, now)
+        resumed = suspension.resume(state, now)
+        state = resumed.state
         look = self._look(service, state, observed, now)
         situation = canary.Situation(
             spec,
@@ -138,12 +142,29 @@ class Reconciler:
         begun = as_begun(spec, decision.state, observed)
         assertions = conditions.assess(decision.state, begun, look, refusal, spec.canary)
         written = self._write_status(service, before, decision.state, spec, begun, assertions, now)
-        self._tell(service, decision.transitions)
+        self._tell(service, (*resumed.transitions, *decision.transitions))
         telemetry.count_rollout(service["metadata"], state, decision.state)
         identity = _identity(service)
         wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server, self._settings.gateway)
         sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))
         return Result(canary.next_visit(decision.state, now) if sooner is None else sooner, written)
+
+    def _stand_still(
+        self,
+        service: Manifest,
+        spec: InferenceServiceSpec,
+        before: InferenceServiceStatus,
+        state: State,
+        observed: Observed,
+        now: datetime,
+    ) -> Result:
+        """Report how a suspended service fares, and leave all else as it is."""
+        self._memory(service).refusal = None
+        decision = suspension.suspend(state, now)
+        assertions = conditions.suspended(decision.state, observed)
+        written = self._write_status(service, before, decision.state, spec, observed, assertions, now)
+        self._tell(service, decision.transitions)
+        return Result(written=written)
 
     def _report_invalid(
         self,

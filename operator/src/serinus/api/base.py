@@ -51,6 +51,9 @@ Percentage = Annotated[str, Field(pattern=units.PERCENTAGE_PATTERN, max_length=8
 Whole = Annotated[int, Field(strict=True)]
 """A whole number; text or a truth value is none."""
 
+TruthValue = Annotated[bool, Field(strict=True)]
+"""True or false; a number or text is neither."""
+
 
 def _whole_number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

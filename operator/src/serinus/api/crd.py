@@ -27,6 +27,7 @@ _PRINTER_COLUMNS: Final = (
     ("Canary", "string", ".status.canary.version", 0),
     ("Weight", "integer", ".status.rollout.weight.desired", 0),
     ("Phase", "string", ".status.rollout.phase", 0),
+    ("Suspend", "boolean", ".spec.suspend", 0),
     ("Replicas", "string", ".status.replicas", 0),
     ("URL", "string", ".status.url", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),

@@ -91,6 +91,10 @@ class Rollout(StatusModel):
     metrics_missing_since: datetime | None = Field(
         default=None, description="Since when the metrics could not be read."
     )
+    suspended_at: datetime | None = Field(
+        default=None,
+        description="Since when spec.suspend holds the service. The times above are moved on by as long when it ends.",
+    )
     failed_revisions: tuple[FailedRevision, ...] = Field(
         default=(), max_length=10, description="Revisions that were rolled back, newest last."
     )
@@ -190,6 +194,7 @@ class InferenceServiceStatus(StatusModel):
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
-        description="Ready, RolloutHealthy, MetricsAvailable; Reconciling and Stalled only while they hold.",
+        description="Ready, RolloutHealthy, MetricsAvailable; ScalingActive where there is an autoscaler; Reconciling, "
+        "Stalled and Suspended only while they hold.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

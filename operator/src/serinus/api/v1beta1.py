@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from serinus.api import units
-from serinus.api.base import Duration, Percentage, Quantity, SpecModel, Whole, cel_rule, cel_rules
+from serinus.api.base import Duration, Percentage, Quantity, SpecModel, TruthValue, Whole, cel_rule, cel_rules
 from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
 
 GROUP: Final = "serinus.dev"
@@ -374,3 +374,9 @@ class InferenceServiceSpec(SpecModel):
     resources: Resources = Field(default=Resources(), description="Compute resources of each pod.")
     autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many pods serve the model.")
     canary: Canary = Field(default=Canary(), description="How a new revision takes over from the stable one.")
+    suspend: TruthValue = Field(
+        default=False,
+        description="While true, the operator changes nothing of the service: what runs goes on serving with the share "
+        "of the requests that it has, other changes of the spec wait, and the clocks of a rollout, such as its "
+        "deadline, stand still. Only the status is kept up to date.",
+    )

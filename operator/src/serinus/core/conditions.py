@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -11,6 +11,7 @@ from serinus.api.v1beta1 import Canary
 from serinus.core.hindrance import Autoscaler, Hindrance
 from serinus.core.observe import Observed
 from serinus.core.state import State
+from serinus.core.suspension import SUSPENDED
 from serinus.ports import MetricsSample, MetricsUnavailableError
 
 ConditionStatus = Literal["True", "False", "Unknown"]
@@ -74,6 +75,21 @@ def assess(
     elif state.rollout.phase in _MOVING_PHASES:
         assertions.append(_reconciling(state, observed))
     return tuple(assertions)
+
+
+def suspended(state: State, observed: Observed) -> tuple[Assertion, ...]:
+    """The conditions while spec.suspend holds the service: what it serves is told as ever, and nothing is under way."""
+    ready, rollout = _ready(state, observed), state.rollout
+    if ready.reason == _DEPLOYING:
+        ready = replace(ready, reason="Suspended", message=f"{ready.message} {SUSPENDED}")
+    assertions = [ready, Assertion("Suspended", "True", "SuspendedBySpec", SUSPENDED)]
+    if rollout.phase is Phase.ROLLED_BACK:
+        assertions.append(Assertion("Stalled", "True", "RolledBack", rollout.message))
+    elif _cannot_begin(state, observed):
+        assertions.append(Assertion("Stalled", "True", ready.reason, ready.message))
+    if observed.autoscaler is not None:
+        assertions.append(_scaling_active(observed.autoscaler))
+    return (*assertions, _rollout_healthy(rollout, rollout.policy))
 
 
 def _cannot_begin(state: State, observed: Observed) -> bool:
@@ -147,7 +163,7 @@ def _ready(state: State, observed: Observed) -> Assertion:
     return Assertion("Ready", "False", reason, f"Version {version} is not ready yet; {pods}.{held_up}")
 
 
-def _rollout_healthy(rollout: Rollout, policy: Canary) -> Assertion:
+def _rollout_healthy(rollout: Rollout, policy: Canary | None) -> Assertion:
     unhealthy = rollout.phase in (Phase.PAUSED, Phase.ROLLED_BACK, Phase.ROLLING_BACK)
     reason = rollout.reason if unhealthy else rollout.phase.value
     message = rollout.message
