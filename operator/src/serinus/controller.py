@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from serinus import telemetry
 from serinus.core.observe import Children
+from serinus.core.projection import unpacked
 from serinus.logs import visiting
 from serinus.ports import ApiConflictError, ApiUnavailableError, Manifest, NotLeadingError
 from serinus.queue import WorkQueue
@@ -21,7 +22,8 @@ logger: Final = logging.getLogger(__name__)
 Key = tuple[str, str]
 """Namespace and name of an InferenceService."""
 
-Index = Mapping[Key, Iterable[Manifest]]
+Index = Mapping[Key, Iterable[bytes]]
+"""The objects of each InferenceService, packed."""
 
 
 class Controller:
@@ -80,7 +82,7 @@ class Controller:
         """The InferenceServices that this replica looks after: none while another one leads."""
         if self._leading.is_set():
             for stored in self._indices.get("services", {}).values():
-                yield from stored
+                yield from map(unpacked, stored)
 
     async def _work(self) -> None:
         while True:
@@ -135,7 +137,8 @@ class Controller:
 
     def _newest(self, key: Key) -> Manifest | None:
         """The InferenceService as last seen, or as last written where the watch has yet to catch up."""
-        seen = next(iter(self._indices["services"].get(key, ())), None)
+        kept = next(iter(self._indices["services"].get(key, ())), None)
+        seen = None if kept is None else unpacked(kept)
         written = self._written.get(key)
         if seen is None or written is None:
             self._written.pop(key, None)
@@ -148,7 +151,7 @@ class Controller:
 
     def _children(self, key: Key) -> Children:
         def having(kind: str) -> tuple[Manifest, ...]:
-            return tuple(self._indices[kind].get(key, ())) if kind in self._indices else ()
+            return tuple(map(unpacked, self._indices[kind].get(key, ()))) if kind in self._indices else ()
 
         return Children(
             deployments=having("deployments"),

@@ -11,7 +11,7 @@ from serinus.adapters.watches import WatchLog
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.controller import Controller, Key
 from serinus.core.names import SERVICE_LABEL
-from serinus.core.projection import slim_child, slim_pod, slim_service
+from serinus.core.projection import packed, slim_child, slim_pod, slim_service
 from serinus.ports import Manifest
 
 Slim = Callable[[Mapping[str, Any]], Manifest]
@@ -134,8 +134,8 @@ def _configure(settings: kopf.OperatorSettings, inactivity_seconds: float) -> No
 
 def _watch_services(registry: kopf.OperatorRegistry, controller: Controller, watch_log: WatchLog) -> None:
     @kopf.index(GROUP, VERSION, PLURAL, id="services", registry=registry)
-    async def index(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
-        return {_key(body, body.metadata["name"]): slim_service(body)}
+    async def index(body: kopf.Body, **_: Any) -> dict[Key, bytes]:  # noqa: ANN401
+        return {_key(body, body.metadata["name"]): packed(slim_service(body))}
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def event(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
@@ -154,8 +154,8 @@ def _watch_child(
     labels = {SERVICE_LABEL: kopf.PRESENT}
 
     @kopf.index(*resource, id=index_name, labels=labels, registry=registry)
-    async def index(body: kopf.Body, **_: Any) -> dict[Key, Manifest]:  # noqa: ANN401
-        return {_key(body, body.metadata["labels"][SERVICE_LABEL]): slim(body)}
+    async def index(body: kopf.Body, **_: Any) -> dict[Key, bytes]:  # noqa: ANN401
+        return {_key(body, body.metadata["labels"][SERVICE_LABEL]): packed(slim(body))}
 
     @kopf.on.event(*resource, labels=labels, registry=registry)
     async def event(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401

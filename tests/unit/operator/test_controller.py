@@ -10,6 +10,7 @@ import pytest
 
 from serinus.controller import Controller, Key
 from serinus.core.observe import Children
+from serinus.core.projection import packed
 from serinus.ports import ApiConflictError, Manifest, NotLeadingError
 from serinus.reconciler import Reconciler, Result
 
@@ -61,12 +62,12 @@ class Bench:
     def __init__(self, workers: int) -> None:
         self.reconciler = FakeReconciler()
         self.controller = Controller(cast(Reconciler, self.reconciler), workers)
-        self.indices: dict[str, dict[Key, list[Manifest]]] = {name: {} for name in (*INDICES, "pods")}
+        self.indices: dict[str, dict[Key, list[bytes]]] = {name: {} for name in (*INDICES, "pods")}
 
     def see(self, manifest: Manifest) -> None:
         """What an event of the watch does."""
         key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        self.indices["services"][key] = [manifest]
+        self.indices["services"][key] = [packed(manifest)]
         self.controller.enqueue(key)
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -99,7 +100,7 @@ def test_an_event_leads_to_a_visit_with_what_the_indices_hold() -> None:
     async def story(bench: Bench) -> None:
         children = {name: {"kind": name} for name in (*INDICES[1:], "pods")}
         for name, child in children.items():
-            bench.indices[name] = {FRAUD: [child], SPAM: [{"kind": "other"}]}
+            bench.indices[name] = {FRAUD: [packed(child)], SPAM: [packed({"kind": "other"})]}
         bench.see(service())
         await bench.visited(1)
         ((visited, seen),) = bench.reconciler.visits
