@@ -71,6 +71,7 @@ VALID: Final = (
             },
             "promotion": "Manual",
             "deadline": "1h30m",
+            "rollbackWindow": {"revisions": 3},
         },
     }),
     Example("https_uri", {"spec.model.uri": "https://models.example/fraud/model.onnx"}),
@@ -132,6 +133,7 @@ _NEEDED: Final = "Required value"
 _URI: Final = "must be s3://bucket/path or https://host/path, without spaces or credentials"
 _VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
 _SHARE: Final = "errors.threshold must be more than 0% and less than 100%"
+_WINDOW: Final = "spec.canary.rollbackWindow"
 _DEADLINE: Final = "canary.deadline must be longer than all steps together"
 
 INVALID: Final = (
@@ -251,6 +253,9 @@ INVALID: Final = (
     *_wrong(f"{_ANALYSIS}.baseline.tolerance", "must be at least 1, such as 1.5", tolerance_under_1="0.9"),
     *_wrong(f"{_ANALYSIS}.baseline.tolerance", 'must be of type string: "number"', tolerance_as_a_number=1.5),
     *_wrong(f"{_ANALYSIS}.minRequests", "should be greater than or equal to 1", no_requests_needed=0),
+    *_wrong(f"{_WINDOW}.revisions", "should be greater than or equal to 1", window_of_no_revisions=0),
+    *_wrong(f"{_WINDOW}.revisions", "should be less than or equal to 10", window_of_more_than_are_kept=11),
+    *_wrong(_WINDOW, "Required value", window_without_a_size={}),
     *_wrong(
         f"{_ANALYSIS}.onInsufficientTraffic",
         'supported values: "Pause", "Promote", "Rollback"',

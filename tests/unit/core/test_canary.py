@@ -47,6 +47,10 @@ def breaks(version: str, reason: str, message: str = "its log says more") -> Hap
     return lambda world: world.break_pods(version, reason, message)
 
 
+def mends(version: str) -> Happening:
+    return lambda world: world.failures.pop(version, None)
+
+
 def keeps_unready(version: str, pods: int) -> Happening:
     return lambda world: world.unready.update({version: pods})
 
@@ -337,6 +341,114 @@ STORIES = {
         "HighErrorRate",
         serves="1",
         path=[*ROLLED_BACK, "Stable", "RolledBack"],
+    ),
+    # Back to a version that has served.
+    "recently_good_version_needs_no_analysis": Story(
+        [
+            asks_for("2"),
+            until(Phase.STABLE, "Promoted"),
+            metrics(work=False),
+            asks_for("1", rollbackWindow={"revisions": 1}),
+            until(Phase.STABLE, "Promoted"),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="1",
+        path=[*STEPS_TO_PROMOTION, "Promoting", "Stable"],
+        events=[
+            *("CanaryStarted", "StepStarted", "StepPassed", "StepStarted", "Promoting", "Promoted"),
+            *("Promoting", "Promoted"),
+        ],
+    ),
+    "recently_good_version_still_waits_for_its_pods": Story(
+        [
+            asks_for("2"),
+            until(Phase.STABLE, "Promoted"),
+            keeps_unready("1", 1),
+            asks_for("1", rollbackWindow={"revisions": 1}),
+            wait("30m"),
+        ],
+        Phase.PROMOTING,
+        "KnownToBeGood",
+        serves="2",
+        says=["has served before, within the rollback window, and is not judged again"],
+    ),
+    "recently_good_version_that_breaks_goes_back_and_is_judged_on_a_retry": Story(
+        [
+            asks_for("2"),
+            until(Phase.STABLE, "Promoted"),
+            breaks("1", "OOMKilled"),
+            asks_for("1", rollbackWindow={"revisions": 1}),
+            until(Phase.ROLLED_BACK),
+            mends("1"),
+            command("retry"),
+            now_is(Phase.PROGRESSING, "Analyzing"),
+        ],
+        Phase.PROGRESSING,
+        "Analyzing",
+        serves="2",
+    ),
+    "former_version_without_a_rollback_window_is_judged": Story(
+        [asks_for("2"), until(Phase.STABLE, "Promoted"), asks_for("1"), wait("1m")],
+        Phase.PROGRESSING,
+        "Analyzing",
+        serves="2",
+    ),
+    "former_version_before_the_rollback_window_is_judged": Story(
+        [
+            asks_for("2"),
+            until(Phase.STABLE, "Promoted"),
+            asks_for("3"),
+            until(Phase.STABLE, "Promoted"),
+            asks_for("1", rollbackWindow={"revisions": 1}),
+            wait("1m"),
+        ],
+        Phase.PROGRESSING,
+        "Analyzing",
+        serves="3",
+    ),
+    "rollback_window_reaches_over_several_versions": Story(
+        [
+            asks_for("2"),
+            until(Phase.STABLE, "Promoted"),
+            asks_for("3"),
+            until(Phase.STABLE, "Promoted"),
+            asks_for("1", rollbackWindow={"revisions": 2}),
+            until(Phase.STABLE, "Promoted"),
+        ],
+        Phase.STABLE,
+        "Promoted",
+        serves="1",
+        path=[*STEPS_TO_PROMOTION, *STEPS_TO_PROMOTION, "Promoting", "Stable"],
+    ),
+    "version_left_behind_by_going_back_is_judged_again": Story(
+        [
+            asks_for("2"),
+            until(Phase.STABLE, "Promoted"),
+            asks_for("1", rollbackWindow={"revisions": 5}),
+            until(Phase.STABLE, "Promoted"),
+            asks_for("2", rollbackWindow={"revisions": 5}),
+            wait("1m"),
+        ],
+        Phase.PROGRESSING,
+        "Analyzing",
+        serves="1",
+    ),
+    "rolled_back_version_never_served_and_is_judged": Story(
+        [
+            fails("2", 0.3),
+            asks_for("2"),
+            until(Phase.ROLLED_BACK),
+            asks_for("3"),
+            until(Phase.STABLE, "Promoted"),
+            fails("2", 0),
+            asks_for("2", rollbackWindow={"revisions": 5}),
+            command("retry"),
+            wait("1m"),
+        ],
+        Phase.PROGRESSING,
+        "Analyzing",
+        serves="3",
     ),
     # Commands.
     "promote_command": Story(
@@ -1173,6 +1285,19 @@ def test_a_rolled_back_revision_is_remembered_with_its_cause() -> None:
     assert [one.version for one in failed] == [str(number) for number in range(4, 14)]
     assert (failed[-1].reason, failed[-1].revision) == ("ModelLoadFailed", revision_of(spec_of("13")).name)
     assert "model 13 is broken" in failed[-1].message
+
+
+def test_former_revisions_are_remembered_newest_last() -> None:
+    world = deployed(spec_of("1"))
+    for number in range(2, 14):
+        world.ask(spec_of(str(number)))
+        world.run_until(Phase.STABLE, "Promoted")
+    former = world.state.rollout.former_revisions
+    assert [one.version for one in former] == [str(number) for number in range(3, 13)]
+    assert former[-1].until == world.state.rollout.stage_started_at
+    world.ask(spec_of("5", rollbackWindow={"revisions": 10}))
+    world.run_until(Phase.STABLE, "Promoted")
+    assert [one.version for one in world.state.rollout.former_revisions] == ["3", "4"]
 
 
 def test_the_evidence_of_the_last_rollout_stays() -> None:

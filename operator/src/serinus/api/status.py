@@ -69,6 +69,14 @@ class FailedRevision(StatusModel):
     at: datetime = Field(description="When it was rolled back.")
 
 
+class FormerRevision(StatusModel):
+    """A revision that has served all requests."""
+
+    revision: str = Field(max_length=63, description="Hash of what the pods ran.")
+    version: str = Field(max_length=63, description="The model's version.")
+    until: datetime = Field(description="When it was replaced.")
+
+
 class Rollout(StatusModel):
     """The state of the rollout. It is written before the world is made to match it."""
 
@@ -97,6 +105,12 @@ class Rollout(StatusModel):
     )
     failed_revisions: tuple[FailedRevision, ...] = Field(
         default=(), max_length=10, description="Revisions that were rolled back, newest last."
+    )
+    former_revisions: tuple[FormerRevision, ...] = Field(
+        default=(),
+        max_length=10,
+        description="Revisions that served before the stable one, newest last. Going back to one drops it and those "
+        "after it.",
     )
     last_command: str | None = Field(
         default=None,

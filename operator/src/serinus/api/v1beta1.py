@@ -313,6 +313,17 @@ class Traffic(SpecModel):
     )
 
 
+class RollbackWindow(SpecModel):
+    """Which former revisions are known to be good."""
+
+    revisions: Whole = Field(
+        ge=1,
+        le=10,
+        description="How many revisions before the stable one are gone back to without a judgement. One that was left "
+        "behind by going back, or was rolled back, is not among them.",
+    )
+
+
 _DEFAULT_STEPS: Final = (
     CanaryStep(weight_percent=5, duration="2m"),
     CanaryStep(weight_percent=25, duration="5m"),
@@ -350,6 +361,11 @@ class Canary(SpecModel):
     )
     deadline: Duration = Field(
         default="1h", description="How long a rollout may take; one that takes longer is rolled back."
+    )
+    rollback_window: RollbackWindow | None = Field(
+        default=None,
+        description="Lets a revision that has served before take over again at once: as soon as its pods are ready, "
+        "without steps. Left out: it is judged like a new one.",
     )
 
     @model_validator(mode="after")

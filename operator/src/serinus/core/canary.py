@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from serinus.api.status import AnalysisStatus, FailedRevision, Phase, Rollout, Stage, Verdict, Weight
+from serinus.api.status import AnalysisStatus, FailedRevision, FormerRevision, Phase, Rollout, Stage, Verdict, Weight
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import Canary, CanaryStep, InferenceServiceSpec
 from serinus.core import analysis as judgement
@@ -226,23 +226,31 @@ def _stay_rolled_back(situation: Situation, failed: FailedRevision) -> Decision:
 def _start_canary(situation: Situation) -> Decision:
     state, asked, policy = situation.state, situation.asked, situation.spec.canary
     before = situation.observed.replicas(state.stable.name)
-    advice = judgement.min_requests_advice(policy.analysis)
-    message = f"Version {asked.version} is being started beside version {state.stable.version}."
     rollout = Rollout(
-        phase=Phase.CANARY_STARTING,
-        stage=Stage.SCALING,
-        reason="NewRevision",
-        message=f"{message} {advice}." if advice else message,
         baseline_replicas=max(situation.spec.autoscaling.min_replicas, before),
         policy=policy,
         started_at=situation.now,
-        stage_started_at=situation.now,
         deadline=situation.now + parse_duration(policy.deadline),
         failed_revisions=tuple(one for one in state.rollout.failed_revisions if one.revision != asked.name),
+        former_revisions=state.rollout.former_revisions,
         last_command=state.rollout.last_command,
     )
     started = State(stable=state.stable, canary=asked, rollout=rollout, analysis=AnalysisStatus())
-    return Decision(started, (Transition("Normal", "CanaryStarted", rollout.message),))
+    if _is_known_to_be_good(situation):
+        message = f"Version {asked.version} has served before, within the rollback window, and is not judged again."
+        moved = _moved(situation, started, Phase.PROMOTING, Stage.SCALE_UP, "KnownToBeGood", message)
+        return Decision(moved, (Transition("Normal", "Promoting", message),))
+    message = f"Version {asked.version} is being started beside version {state.stable.version}."
+    advice = judgement.min_requests_advice(policy.analysis)
+    message = f"{message} {advice}." if advice else message
+    moved = _moved(situation, started, Phase.CANARY_STARTING, Stage.SCALING, "NewRevision", message)
+    return Decision(moved, (Transition("Normal", "CanaryStarted", message),))
+
+
+def _is_known_to_be_good(situation: Situation) -> bool:
+    """Whether the spec goes back to a revision that the policy's rollback window holds."""
+    window, former = situation.spec.canary.rollback_window, situation.state.rollout.former_revisions
+    return window is not None and situation.asked.name in {one.revision for one in former[-window.revisions :]}
 
 
 def _step_with_canary(situation: Situation, canary: Revision) -> Decision:
@@ -511,9 +519,20 @@ def _promote(situation: Situation, canary: Revision) -> Decision:
 def _finish_promotion(situation: Situation, canary: Revision) -> Decision:
     state = situation.state
     message = f"Version {canary.version} was promoted and serves all requests."
-    promoted = State(stable=canary, canary=None, rollout=_rollout_over(state.rollout), analysis=state.analysis)
+    rollout = _rollout_over(state.rollout).model_copy(update={"former_revisions": _former_revisions(situation, canary)})
+    promoted = State(stable=canary, canary=None, rollout=rollout, analysis=state.analysis)
     moved = _moved(situation, promoted, Phase.STABLE, None, "Promoted", message)
     return Decision(moved, (Transition("Normal", "Promoted", message),))
+
+
+def _former_revisions(situation: Situation, promoted: Revision) -> tuple[FormerRevision, ...]:
+    """The revisions before the promoted one. What is left behind by going back is none: it is to be judged again."""
+    replaced, former = situation.state.stable, situation.state.rollout.former_revisions
+    place = next((number for number, one in enumerate(former) if one.revision == promoted.name), None)
+    if place is not None:
+        return former[:place]
+    newest = FormerRevision(revision=replaced.name, version=replaced.version, until=situation.now)
+    return (*former, newest)[-10:]
 
 
 def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *, failed: bool = True) -> Decision:
@@ -530,7 +549,10 @@ def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *,
         entry = FailedRevision(
             revision=canary.name, version=canary.version, reason=reason, message=message, at=situation.now
         )
-        rollout = rollout.model_copy(update={"failed_revisions": (*rollout.failed_revisions, entry)[-10:]})
+        former = tuple(one for one in rollout.former_revisions if one.revision != canary.name)
+        rollout = rollout.model_copy(
+            update={"failed_revisions": (*rollout.failed_revisions, entry)[-10:], "former_revisions": former}
+        )
     moved = _moved(situation, replace(state, rollout=rollout), Phase.ROLLING_BACK, None, reason, message)
     return Decision(moved, (Transition("Warning" if failed else "Normal", "RollingBack", message),))
 
@@ -577,6 +599,7 @@ def _rollout_over(rollout: Rollout) -> Rollout:
         reason=rollout.reason,
         message=rollout.message,
         failed_revisions=rollout.failed_revisions,
+        former_revisions=rollout.former_revisions,
         last_command=rollout.last_command,
     )
 
