@@ -17,7 +17,6 @@ from serinus.api.status import Phase, Rollout, Stage, Weight
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core.desired import (
-    REVISION_HISTORY_LIMIT,
     Desired,
     Identity,
     desired,
@@ -290,10 +289,62 @@ def test_revisions_are_numbered_in_the_order_they_came() -> None:
     assert numbers == {OLD.name: 4, NEW.name: 7}
 
 
-def test_the_newest_revisions_are_kept_and_those_in_use() -> None:
-    history = {OLD.name: 1} | {f"{number:x}": number for number in range(2, 30)}
-    wanted = replace(CASES["rolled_back"], observed=replace(TWO_SERVE, history=history)).desired()
-    assert wanted.kept_revisions == {OLD.name} | {f"{number:x}" for number in range(30 - REVISION_HISTORY_LIMIT, 30)}
+HISTORY = {OLD.name: 1} | {f"{number:x}": number for number in range(2, 30)}
+
+
+@pytest.mark.parametrize(
+    ("wish", "kept"),
+    [
+        pytest.param({}, [f"{number:x}" for number in range(20, 30)], id="ten by default"),
+        pytest.param({"revisionHistoryLimit": 2}, ["1c", "1d"], id="as many as the spec says"),
+        pytest.param({"revisionHistoryLimit": 0}, [], id="none"),
+        pytest.param({"revisionHistoryLimit": 100}, [f"{number:x}" for number in range(2, 30)], id="all there are"),
+    ],
+)
+def test_the_newest_revisions_are_kept_and_those_in_use(wish: dict[str, int], kept: list[str]) -> None:
+    observed = replace(TWO_SERVE, history=HISTORY)
+    wanted = replace(CASES["rolled_back"], spec=spec_of("2", **wish), observed=observed).desired()
+    assert wanted.kept_revisions == {OLD.name, *kept}
+
+
+def test_revisions_in_use_take_no_place_of_former_ones() -> None:
+    observed = replace(TWO_SERVE, history={"f1": 1, "f2": 2, OLD.name: 3, NEW.name: 4})
+    spec = spec_of("2", revisionHistoryLimit=1)
+    wanted = replace(CASES["mid_canary"], spec=spec, observed=observed).desired()
+    assert wanted.kept_revisions == {OLD.name, NEW.name, "f2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "history", "number"),
+    [
+        pytest.param("mid_canary", {OLD.name: 1}, 2, id="the first successor"),
+        pytest.param("mid_canary", {OLD.name: 1, NEW.name: 2}, 2, id="seen again"),
+        pytest.param("mid_canary", {NEW.name: 1, "aaa": 2, OLD.name: 3}, 4, id="gone back to"),
+        pytest.param("mid_canary", {NEW.name: 4, "aaa": 2, OLD.name: 3}, 4, id="gone back to and seen again"),
+    ],
+)
+def test_the_greatest_number_is_that_of_the_revision_begun_last(
+    name: str, history: dict[str, int], number: int
+) -> None:
+    wanted = replace(CASES[name], observed=replace(TWO_SERVE, history=history)).desired()
+    numbers = {
+        one["metadata"]["labels"][REVISION_LABEL]: one["revision"] for one in children(wanted, "ControllerRevision")
+    }
+    assert numbers == {OLD.name: history[OLD.name], NEW.name: number}
+
+
+def test_a_first_revision_that_is_asked_for_again_is_numbered_again() -> None:
+    history = {OLD.name: 1, NEW.name: 2}
+    wanted = replace(CASES["plain"], observed=replace(ONE_SERVES, history=history)).desired()
+    (revision,) = children(wanted, "ControllerRevision")
+    assert revision["revision"] == 3
+
+
+def test_the_stable_revision_keeps_its_number_when_the_spec_goes_back_to_it() -> None:
+    history = {OLD.name: 1, NEW.name: 2}
+    wanted = Case(observed=replace(ONE_SERVES, history=history)).desired()
+    (revision,) = children(wanted, "ControllerRevision")
+    assert revision["revision"] == 1
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,14 @@ class InferenceServiceSpec(SpecModel):
     resources: Resources = Field(default=Resources(), description="Compute resources of each pod.")
     autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many pods serve the model.")
     canary: Canary = Field(default=Canary(), description="How a new revision takes over from the stable one.")
+    revision_history_limit: Whole = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="How many former revisions are kept as ControllerRevisions, beside those in use. A kept one is "
+        "deployed exactly as it was when the spec goes back to it; one that is not, with the platform's present pod "
+        "template.",
+    )
     suspend: TruthValue = Field(
         default=False,
         description="While true, the operator changes nothing of the service: what runs goes on serving with the share "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from serinus.api.status import Phase
 from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
@@ -15,9 +15,6 @@ from serinus.core.state import State
 from serinus.core.templates import render
 from serinus.core.traffic import TrafficMode, route_weights, service_target, traffic_mode
 from serinus.ports import Manifest
-
-REVISION_HISTORY_LIMIT: Final = 10
-"""ControllerRevisions kept of former revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def desired(
             # Somebody deleted the ControllerRevision after the spec had moved on.
             template = observed.running.get(revision.name)
         if template is not None:
-            number = observed.history.get(revision.name, max(observed.history.values(), default=0) + 1)
+            number = _number(revision, state, observed.history)
             manifests += _revision_manifests(identity, revision, template, number)
     manifests += _service_manifests(identity, spec, state, mode)
     routed: frozenset[str] = frozenset()
@@ -88,7 +85,8 @@ def desired(
         replicas[names.workload_name(identity.name, state.canary.name)] = wanted_canary_replicas(
             spec, state, observed, mode
         )
-    return Desired(tuple(manifests), replicas, _kept_revisions(state, observed), routed)
+    kept = _kept_revisions(state, observed.history, spec.revision_history_limit)
+    return Desired(tuple(manifests), replicas, kept, routed)
 
 
 def pod_template(
@@ -241,7 +239,20 @@ def _service_manifests(
     return manifests
 
 
-def _kept_revisions(state: State, observed: Observed) -> frozenset[str]:
-    newest_first = sorted(observed.history, key=lambda name: -observed.history[name])
+def _number(revision: Revision, state: State, history: Mapping[str, int]) -> int:
+    """The number that `revision` has, or gets: the greatest is that of the revision that was begun last.
+
+    One that is begun again, as after its successor turned out worse, is numbered again, as in a Deployment's history.
+    """
+    newest = max(history.values(), default=0)
+    begins = state.canary or (state.stable if state.rollout.phase is Phase.INITIALIZING else None)
+    if revision.name not in history or (revision == begins and history[revision.name] < newest):
+        return newest + 1
+    return history[revision.name]
+
+
+def _kept_revisions(state: State, history: Mapping[str, int], limit: int) -> frozenset[str]:
+    """Those in use, and of the others the newest."""
     live = {revision.name for revision in (state.stable, state.canary) if revision is not None}
-    return frozenset(live | set(newest_first[:REVISION_HISTORY_LIMIT]))
+    former = sorted(history.keys() - live, key=lambda name: -history[name])
+    return frozenset(live | set(former[:limit]))
