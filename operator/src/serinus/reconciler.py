@@ -15,12 +15,13 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
 from serinus.core import canary, conditions, names, suspension
 from serinus.core.command import Command, parse_command
-from serinus.core.desired import Identity, as_begun, desired, service_url
+from serinus.core.desired import Identity, as_begun, desired, pod_template, service_url
 from serinus.core.observe import Children, Observed, observe
+from serinus.core.pinning import differences
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.core.projection import slim_service
 from serinus.core.report import status_of
-from serinus.core.revision import revision_of
+from serinus.core.revision import Revision, revision_of
 from serinus.core.state import State, state_of
 from serinus.ports import (
     ApiConflictError,
@@ -56,6 +57,8 @@ class _Memory:
     """Why a write of the last visit was refused."""
     failed_look: tuple[datetime, MetricsUnavailableError] | None = None
     """The last look at the metrics, if it failed."""
+    compared: tuple[Manifest, tuple[str, ...]] | None = None
+    """A pinned template, and what it lacks of the present one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,11 @@ class Reconciler:
         decision = canary.step(situation)
         refusal = self._memory(service).refusal
         begun = as_begun(spec, decision.state, observed)
-        assertions = conditions.assess(decision.state, begun, look, refusal, spec.canary)
+        changes = self._template_changes(service, spec, asked, observed)
+        assertions = (
+            *conditions.assess(decision.state, begun, look, refusal, spec.canary),
+            conditions.template_up_to_date(decision.state, asked, changes, situation.service),
+        )
         written = self._write_status(service, before, decision.state, spec, begun, assertions, now)
         self._tell(service, (*resumed.transitions, *decision.transitions))
         telemetry.count_rollout(service["metadata"], state, decision.state)
@@ -148,6 +155,18 @@ class Reconciler:
         wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server, self._settings.gateway)
         sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))
         return Result(canary.next_visit(decision.state, now) if sooner is None else sooner, written)
+
+    def _template_changes(
+        self, service: Manifest, spec: InferenceServiceSpec, asked: Revision, observed: Observed
+    ) -> tuple[str, ...]:
+        """What the template that `asked` is pinned to lacks of the present one. It is rendered once for each pinned."""
+        pinned, memory = observed.pinned.get(asked.name), self._memory(service)
+        if pinned is None:
+            return ()
+        if memory.compared is None or memory.compared[0] is not pinned:
+            present = pod_template(_identity(service), spec, asked, self._settings.server)
+            memory.compared = pinned, differences(pinned, present)
+        return memory.compared[1]
 
     def _stand_still(
         self,

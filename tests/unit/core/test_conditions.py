@@ -9,7 +9,7 @@ import pytest
 from serinus.api.status import AnalysisStatus, Condition, Phase, Rollout
 from serinus.api.v1beta1 import Canary
 from serinus.core import conditions
-from serinus.core.conditions import Assertion, assess, invalid_spec, with_times
+from serinus.core.conditions import Assertion, assess, invalid_spec, template_up_to_date, with_times
 from serinus.core.hindrance import Autoscaler, Hindrance
 from serinus.core.observe import Observed, PodFailure, Workload
 from serinus.core.revision import Revision
@@ -230,6 +230,35 @@ def test_an_unedited_policy_is_not_worth_a_word() -> None:
     assert told["RolloutHealthy"] == "As told."
 
 
+IMAGE = "spec.containers[server].image: server:1 -> server:2"
+
+
+@pytest.mark.parametrize(
+    ("phase", "asked", "changes", "expected", "part"),
+    [
+        (Phase.STABLE, OLD, (), ("True", "UpToDate"), "Version 1 runs the platform's present pod template."),
+        (Phase.PROGRESSING, NEW, (), ("True", "UpToDate"), "Version 2 runs"),
+        (
+            Phase.STABLE,
+            OLD,
+            (IMAGE,),
+            ("False", "TemplateChanged"),
+            f"since revision aaa was made: {IMAGE}. Nothing is",
+        ),
+        (Phase.PROGRESSING, NEW, (IMAGE,), ("False", "TemplateChanged"), "since revision bbb was made"),
+        (Phase.STABLE, OLD, ("a", "b", "c", "d"), ("False", "TemplateChanged"), "a; b; c; and 1 more. Nothing"),
+        (Phase.ROLLED_BACK, NEW, (IMAGE,), ("Unknown", "NotDeployed"), "Version 2, which the spec asks for, is not"),
+    ],
+)
+def test_template_up_to_date(
+    phase: Phase, asked: Revision, changes: tuple[str, ...], expected: tuple[str, str], part: str
+) -> None:
+    told = template_up_to_date(state(phase), asked, changes, "fraud -n risk")
+    assert (told.type, (told.status, told.reason)) == ("TemplateUpToDate", expected)
+    assert part in told.message
+    assert ("kubectl patch infsvc fraud -n risk" in told.message) == (told.status == "False")
+
+
 @pytest.mark.parametrize(
     ("serves", "message"),
     [
@@ -276,7 +305,7 @@ def test_conditions_are_sorted_by_type() -> None:
     assert [one.type for one in with_times(told, (), 1, NOW)] == ["MetricsAvailable", "Ready", "Stalled"]
 
 
-@pytest.mark.parametrize("name", ["MetricsAvailable", "RolloutHealthy"])
+@pytest.mark.parametrize("name", ["MetricsAvailable", "RolloutHealthy", "TemplateUpToDate"])
 def test_what_is_not_told_anew_stays(name: str) -> None:
     before = (condition(name, "False"), condition("Ready", "True"))
     after = with_times([Assertion("Ready", "True", "Serving", "m")], before, 2, LATER)

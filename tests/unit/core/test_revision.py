@@ -24,6 +24,7 @@ def named(spec: dict[str, Any]) -> str:
         pytest.param({"model": BASE["model"] | {"credentials": {"secretName": "s3"}}}, id="credentials"),
         pytest.param({"resources": {"limits": {"memory": "2Gi"}}}, id="limits"),
         pytest.param({"resources": {"requests": {"cpu": "10m"}}}, id="requests"),
+        pytest.param({"restartedAt": "2026-03-01T03:00:00Z"}, id="a restart that is asked for"),
     ],
 )
 def test_what_the_pods_run_is_a_new_revision(change: dict[str, Any]) -> None:

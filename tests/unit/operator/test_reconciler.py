@@ -269,13 +269,68 @@ def test_two_services_do_not_touch_each_other() -> None:
     assert bench.cluster.take_calls() == []
 
 
-def test_an_upgrade_of_the_operator_restarts_no_pod() -> None:
-    bench = deployed()
-    server = {"server": {"image": "registry.example/serinus-server:2"}, "prometheus": {"url": "http://p"}}
-    settings = Settings.model_validate(server)
+def upgraded(bench: Bench, image: str = "registry.example/serinus-server:2") -> Bench:
+    """The same service under an operator whose pods would run another image."""
+    settings = Settings.model_validate({"server": {"image": image}, "prometheus": {"url": "http://p"}})
     bench.reconciler = Reconciler(bench.cluster, bench.metrics, bench.recorder, settings, bench.clock)
+    return bench
+
+
+def test_an_upgrade_of_the_operator_restarts_no_pod_and_says_what_is_due() -> None:
+    bench = deployed()
+    before = bench.children()
+    upgraded(bench).settle()
+    assert bench.cluster.take_calls() == ["status"]
+    assert bench.children() == before
+    told = bench.cluster.condition("TemplateUpToDate")
+    assert told is not None
+    assert (told["status"], told["reason"]) == ("False", "TemplateChanged")
+    change = "image: registry.example/serinus-server:1 -> registry.example/serinus-server:2"
+    assert f"spec.initContainers[fetch].{change}; spec.containers[server].{change}." in told["message"]
+    assert "kubectl patch infsvc fraud -n risk" in told["message"]
+    assert bench.recorder.told == []
+
+
+def test_a_restart_takes_the_new_template_through_the_canary() -> None:
+    bench = deployed()
+    old = bench.cluster.revision_of("1")
+    upgraded(bench).settle()
+    bench.cluster.edit(restartedAt="2026-03-01T03:00:00Z")
+    bench.run_until("Progressing")
+    images = {
+        name: one["spec"]["template"]["spec"]["containers"][0]["image"]
+        for (kind, name), one in bench.cluster.objects.items()
+        if kind == "Deployment"
+    }
+    (new,) = images.keys() - {f"fraud-{old}"}
+    assert images == {f"fraud-{old}": "registry.example/serinus-server:1", new: "registry.example/serinus-server:2"}
+    bench.run_until("Stable", "Promoted")
+    told = bench.cluster.condition("TemplateUpToDate")
+    assert told is not None
+    assert told["status"] == "True"
+
+
+def test_a_new_template_that_fails_is_rolled_back_like_a_version() -> None:
+    bench = deployed()
+    old = bench.cluster.revision_of("1")
+    upgraded(bench).settle()
+    bench.cluster.edit(restartedAt="2026-03-01T03:00:00Z")
+    bench.run_until("Progressing")
+    bench.metrics.failing[bench.cluster.status["canary"]["revision"]] = 0.3
+    bench.run_until("RolledBack")
+    assert [name for kind, name in bench.cluster.objects if kind == "Deployment"] == [f"fraud-{old}"]
+    told = bench.cluster.condition("TemplateUpToDate")
+    assert told is not None
+    assert told["status"] == "Unknown"
+
+
+def test_an_operator_that_is_downgraded_again_has_nothing_due() -> None:
+    bench = deployed()
+    before = copy.deepcopy(bench.cluster.status)
+    upgraded(bench).settle()
+    bench.restart()
     bench.settle()
-    assert bench.cluster.take_calls() == []
+    assert bench.cluster.status == before
 
 
 # A spec that cannot be read.

@@ -33,8 +33,12 @@ def test_a_suspended_service_serves_and_says_that_it_is_suspended() -> None:
     bench = deployed()
     suspend(bench)
     assert bench.cluster.take_calls() == ["status"]
-    assert conditions(bench) == {"Ready": "True", "RolloutHealthy": "True", "Suspended": "True"} | {
-        "MetricsAvailable": "Unknown"
+    assert conditions(bench) == {
+        "MetricsAvailable": "Unknown",
+        "Ready": "True",
+        "RolloutHealthy": "True",
+        "Suspended": "True",
+        "TemplateUpToDate": "True",
     }
     assert "To go on, set it to false" in condition(bench, "Suspended")["message"]
     assert bench.cluster.status["observedGeneration"] == 2

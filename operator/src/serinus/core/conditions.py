@@ -10,6 +10,8 @@ from serinus.api.status import Condition, Phase, Rollout
 from serinus.api.v1beta1 import Canary
 from serinus.core.hindrance import Autoscaler, Hindrance
 from serinus.core.observe import Observed
+from serinus.core.pinning import summary
+from serinus.core.revision import Revision
 from serinus.core.state import State
 from serinus.core.suspension import SUSPENDED
 from serinus.ports import MetricsSample, MetricsUnavailableError
@@ -20,7 +22,7 @@ _DEPLOYING: Final = "Deploying"
 
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
-_KEPT: Final = ("MetricsAvailable", "RolloutHealthy")
+_KEPT: Final = ("MetricsAvailable", "RolloutHealthy", "TemplateUpToDate")
 """Conditions that keep what they said before when nothing new is known."""
 
 _MOVING_PHASES: Final = frozenset(
@@ -75,6 +77,25 @@ def assess(
     elif state.rollout.phase in _MOVING_PHASES:
         assertions.append(_reconciling(state, observed))
     return tuple(assertions)
+
+
+def template_up_to_date(state: State, asked: Revision, changes: tuple[str, ...], service: str) -> Assertion:
+    """Whether the revision that the spec asks for runs the platform's present pod template.
+
+    `changes` are those that the template it is pinned to lacks, `service` is as in `digits -n vision`.
+    """
+    if asked not in (state.stable, state.canary):
+        message = f"Version {asked.version}, which the spec asks for, is not deployed."
+        return Assertion("TemplateUpToDate", "Unknown", "NotDeployed", message)
+    if not changes:
+        message = f"Version {asked.version} runs the platform's present pod template."
+        return Assertion("TemplateUpToDate", "True", "UpToDate", message)
+    message = (
+        f"The platform's pod template has changed since revision {asked.name} was made: {summary(changes)}. Nothing is "
+        "restarted for that. To roll the new template out as a canary, set spec.restartedAt, for instance: kubectl "
+        f'patch infsvc {service} --type=merge -p \'{{"spec":{{"restartedAt":"\'$(date -u +%FT%TZ)\'"}}}}\''
+    )
+    return Assertion("TemplateUpToDate", "False", "TemplateChanged", message)
 
 
 def suspended(state: State, observed: Observed) -> tuple[Assertion, ...]:

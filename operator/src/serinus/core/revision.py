@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from serinus.api.v1beta1 import InferenceServiceSpec
 
@@ -21,12 +21,14 @@ class Revision:
 def revision_of(spec: InferenceServiceSpec) -> Revision:
     """The revision that `spec` asks for.
 
-    The hash covers what a pod runs: the model and its resources. Scaling and the canary policy are not in it, so
-    that changing them starts no rollout.
+    The hash covers what a pod runs: the model and its resources; and the time of a restart that was asked for. Scaling
+    and the canary policy are not in it, so that changing them starts no rollout.
     """
-    runs = {
+    runs: dict[str, Any] = {
         "model": spec.model.model_dump(mode="json", by_alias=True, exclude_none=True),
         "resources": spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
+    if spec.restarted_at is not None:
+        runs["restartedAt"] = spec.restarted_at
     canonical = json.dumps(runs, sort_keys=True, separators=(",", ":"))
     return Revision(hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH], spec.model.version)

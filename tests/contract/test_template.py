@@ -1,0 +1,58 @@
+"""Pod templates are pinned: what changes in the platform restarts nothing until it is asked for."""
+
+from typing import Final
+
+from serinus.api.status import Phase
+from serinus.config import Settings
+from serinus.reconciler import Reconciler
+from tests.contract.world import World
+
+UPGRADED: Final = Settings.model_validate(
+    {"server": {"image": "serinus-server:2", "imagePullPolicy": "Always"}, "prometheus": {"url": "http://127.0.0.1:1"}}
+)
+
+
+def upgrade(world: World) -> None:
+    """Another operator takes over, with another server image."""
+    world.reconciler = Reconciler(world.kube, world.metrics, world.recorder, UPGRADED, lambda: world.now)
+
+
+def images(world: World) -> set[str]:
+    return {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in world.objects("Deployment")}
+
+
+def test_operator_upgrade_keeps_pod_uids(world: World) -> None:
+    """A Deployment of the same generation replaces no pod."""
+    world.deploy()
+    before = [world.only(kind) for kind in ("Deployment", "ControllerRevision", "Service", "PodDisruptionBudget")]
+    upgrade(world)
+    world.settle()
+    after = [world.only(kind) for kind in ("Deployment", "ControllerRevision", "Service", "PodDisruptionBudget")]
+    assert after == before
+    assert world.requests_of_a_visit() == []
+    due = world.condition("TemplateUpToDate")
+    assert due["status"] == "False"
+    assert "spec.containers[server].image: serinus-server:1 -> serinus-server:2" in due["message"]
+
+
+def test_the_new_template_is_taken_where_the_spec_asks_for_it(world: World) -> None:
+    world.deploy()
+    upgrade(world)
+    world.edit({"spec.restartedAt": "2026-11-24T08:00:00Z"})
+    world.run_until(Phase.PROGRESSING)
+    assert images(world) == {"serinus-server:1", "serinus-server:2"}
+    world.run_until(Phase.STABLE)
+    world.settle()
+    assert images(world) == {"serinus-server:2"}
+    assert world.condition("TemplateUpToDate")["status"] == "True"
+
+
+def test_without_it_the_former_template_comes_back(world: World) -> None:
+    world.deploy()
+    upgrade(world)
+    world.edit({"spec.restartedAt": "2026-11-24T08:00:00Z"})
+    world.run_until(Phase.PROGRESSING)
+    world.edit({"spec.restartedAt": None})
+    world.run_until(Phase.STABLE)
+    world.settle()
+    assert images(world) == {"serinus-server:1"}
