@@ -118,6 +118,8 @@ def _traced(info: kopf.ConnectionInfo, watch_log: WatchLog) -> kopf.AiohttpSessi
 
 def _configure(settings: kopf.OperatorSettings, inactivity_seconds: float) -> None:
     settings.posting.enabled = False
+    # So long does kopf keep the last event of each object, with all its managed fields, in case there is another.
+    settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.persistence.progress_storage = kopf.StatusProgressStorage()
     settings.networking.error_backoffs = _ForeverLonger()
