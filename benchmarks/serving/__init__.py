@@ -1,0 +1,1 @@
+"""How fast the server is, beside what bounds it. `python -m benchmarks.serving --help`."""
