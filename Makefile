@@ -32,10 +32,12 @@ check: $(STAMP) ## lint, types, import contracts and generated files, in seconds
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m serinus.api.crd --check
+	@$(BIN)/python -m serinus.api.reference --check
 	@$(BIN)/python -m serinus_server.grpc_api.generate --check
 
-generate: $(STAMP) ## write the generated files again (CRD, gRPC messages)
+generate: $(STAMP) ## write the generated files again (CRD, reference page, gRPC messages)
 	@$(BIN)/python -m serinus.api.crd
+	@$(BIN)/python -m serinus.api.reference
 	@$(BIN)/python -m serinus_server.grpc_api.generate
 
 lock: $(UV) ## resolve the dependencies again

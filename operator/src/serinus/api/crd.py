@@ -1,21 +1,19 @@
 """The CustomResourceDefinition, generated from the models: `python -m serinus.api.crd [--check]`."""
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from serinus.api.base import cel_rule
+from serinus.api.generated import REPOSITORY, write_or_check
 from serinus.api.schema import structural_schema
 from serinus.api.status import InferenceServiceStatus
 from serinus.api.v1beta1 import GROUP, KIND, NAME_MAX_LENGTH, NAME_PATTERN, PLURAL, VERSION, InferenceServiceSpec
 
-_REPOSITORY: Final = Path(__file__).parents[4]
 GENERATED_FILES: Final = (
-    _REPOSITORY / "crds" / f"{GROUP}_{PLURAL}.yaml",
-    _REPOSITORY / "charts" / "serinus" / "files" / "crd.yaml",
+    REPOSITORY / "crds" / f"{GROUP}_{PLURAL}.yaml",
+    REPOSITORY / "charts" / "serinus" / "files" / "crd.yaml",
 )
 """Helm cannot read outside a chart, hence the second copy."""
 
@@ -117,24 +115,5 @@ def render() -> str:
     return header + str(text)
 
 
-def main() -> int:
-    """Write the generated files, or with --check say which of them is out of date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
-    check = parser.parse_args().check
-    text, stale = render(), []
-    for path in GENERATED_FILES:
-        if path.exists() and path.read_text() == text:
-            continue
-        stale.append(path.relative_to(_REPOSITORY))
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    if check and stale:
-        print(f"out of date: {', '.join(map(str, stale))}; run `make generate`", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__doc__, dict.fromkeys(GENERATED_FILES, render())))

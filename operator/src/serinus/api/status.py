@@ -47,16 +47,21 @@ class RevisionStatus(StatusModel):
 
     revision: str = Field(max_length=63, description="Hash of what the pods run.")
     version: str = Field(max_length=63, description="The model's version.")
-    replicas: int = Field(default=0, description="Pods wanted.")
+    replicas: int = Field(default=0, description="Pods that its Deployment is scaled to.")
     ready_replicas: int = Field(default=0, description="Pods that are ready to serve.")
 
 
 class Weight(StatusModel):
     """The new revision's share of the requests, in percent."""
 
-    desired: int = Field(default=0, description="What the step asks for.")
-    applied: int = Field(default=0, description="What the ready pods make of it.")
-    measured: int | None = Field(default=None, description="The share of the requests seen in the last interval.")
+    desired: int = Field(default=0, description="What the step asks for, in percent.")
+    applied: int = Field(
+        default=0,
+        description="What is in effect, in percent: the share that the ready pods make, or the weight of the route.",
+    )
+    measured: int | None = Field(
+        default=None, description="The share that the new revision had of the requests in the last look, in percent."
+    )
 
 
 class FailedRevision(StatusModel):
@@ -80,8 +85,17 @@ class FormerRevision(StatusModel):
 class Rollout(StatusModel):
     """The state of the rollout. It is written before the world is made to match it."""
 
-    phase: Phase = Field(default=Phase.INITIALIZING, description="Where the service stands.")
-    stage: Stage | None = Field(default=None, description="What the phase is at.")
+    phase: Phase = Field(
+        default=Phase.INITIALIZING,
+        description="Where the service stands: Initializing until the first version serves, Stable without a rollout, "
+        "CanaryStarting, Progressing and Promoting within one, Paused while one waits, RollingBack and RolledBack "
+        "after one has failed.",
+    )
+    stage: Stage | None = Field(
+        default=None,
+        description="What the phase is at: within a step Scaling, ShiftTraffic and Analyzing, within a promotion "
+        "ScaleUp, ShiftTraffic and Bake.",
+    )
     reason: str = Field(default="", max_length=64, description="Why the phase is what it is, in one word.")
     message: str = Field(default="", max_length=2048, description="Why the phase is what it is, in a sentence.")
     step_index: int = Field(default=0, description="The step of canary.steps, counted from 0.")
@@ -94,7 +108,9 @@ class Rollout(StatusModel):
         description="The canary policy that this rollout began with. It stays in force until the rollout is over.",
     )
     started_at: datetime | None = Field(default=None, description="When the rollout began.")
-    deadline: datetime | None = Field(default=None, description="When it is rolled back if it is not over.")
+    deadline: datetime | None = Field(
+        default=None, description="When the rollout is rolled back if it is not over by then."
+    )
     stage_started_at: datetime | None = Field(default=None, description="When the stage began.")
     metrics_missing_since: datetime | None = Field(
         default=None, description="Since when the metrics could not be read."
@@ -122,14 +138,16 @@ class Rollout(StatusModel):
 class ArmCounts(StatusModel):
     """Requests of one revision that a check has looked at since the rollout began."""
 
-    requests: int = Field(default=0, description="Requests counted.")
-    bad: int = Field(default=0, description="Those of them that were bad.")
+    requests: int = Field(default=0, description="Requests that were counted.")
+    bad: int = Field(default=0, description="Those of them that were bad, as the check counts.")
 
 
 class CheckStatus(StatusModel):
     """The evidence of one check, gathered since the rollout began."""
 
-    check: Literal["errors", "latency"] = Field(description="What counts as bad: failed, or slower than the threshold.")
+    check: Literal["errors", "latency"] = Field(
+        description="What counts as bad: errors, requests that failed; latency, requests slower than the threshold."
+    )
     threshold: str = Field(max_length=64, description="The limit in words, such as 'P95 <= 250ms'.")
     canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
     baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision beside it.")
@@ -187,9 +205,9 @@ class AnalysisStatus(StatusModel):
 class Condition(StatusModel):
     """A Kubernetes condition."""
 
-    type: str = Field(max_length=64, description="What the condition is about.")
+    type: str = Field(max_length=64, description="What the condition is about; the field conditions lists them.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(max_length=128, pattern="^[A-Za-z][A-Za-z0-9]*$", description="Why, in one word.")
+    reason: str = Field(max_length=128, pattern="^[A-Za-z][A-Za-z0-9]*$", description="Why, in one word for programs.")
     message: str = Field(default="", max_length=4096, description="Why, and what to do.")
     last_transition_time: datetime = Field(description="When the status last changed.")
     observed_generation: int = Field(default=0, description="The generation of the spec that it speaks of.")
@@ -202,13 +220,20 @@ class InferenceServiceStatus(StatusModel):
     stable: RevisionStatus | None = Field(default=None, description="The revision that serves.")
     canary: RevisionStatus | None = Field(default=None, description="The revision that is being rolled out.")
     replicas: str = Field(default="", max_length=32, description="Ready and wanted pods of all revisions.")
-    url: str = Field(default="", max_length=253, description="Where the service answers inside the cluster.")
+    url: str = Field(
+        default="",
+        max_length=253,
+        description="Where the service answers: at its host on the platform's Gateway where a route leads to it, else "
+        "inside the cluster.",
+    )
     rollout: Rollout = Field(default=Rollout(), description="The state of the rollout.")
     analysis: AnalysisStatus | None = Field(default=None, description="The analysis of the running or last rollout.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
-        description="Ready, RolloutHealthy, MetricsAvailable; ScalingActive where there is an autoscaler; Reconciling, "
-        "Stalled and Suspended only while they hold.",
+        description="Ready: the stable revision serves. RolloutHealthy: no rollout is paused or was rolled back. "
+        "MetricsAvailable: a rollout can be judged. TemplateUpToDate: the pods run the platform's present template. "
+        "ScalingActive, with an autoscaler: it gets its metrics. And only while they hold: Reconciling, something is "
+        "under way; Stalled, it takes a person; Suspended.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

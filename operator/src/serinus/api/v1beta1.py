@@ -42,9 +42,9 @@ class Credentials(SpecModel):
         min_length=1,
         max_length=253,
         pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
-        description="Name of a Secret in the same namespace. Its keys become environment variables of the "
-        "container that fetches the model (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, "
-        "AWS_ENDPOINT_URL). The operator never reads it.",
+        description="Name of a Secret in the same namespace. Its keys become environment variables of the container "
+        "that fetches the model (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL). The "
+        "operator never reads it.",
     )
 
 
@@ -70,24 +70,28 @@ class Model(SpecModel):
     uri: str = Field(
         min_length=1,
         max_length=1024,
-        description="Where the ONNX model lies: s3://bucket/path/model.onnx or https://host/path/model.onnx. "
-        "A path that ends in / is a folder and is fetched whole.",
+        description="Where the ONNX model lies: s3://bucket/path/model.onnx or https://host/path/model.onnx. A path "
+        "that ends in / is a folder and is fetched whole.",
     )
     version: str = Field(
         min_length=1,
         max_length=63,
         pattern=r"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$",
-        description="The model's version, as clients and metrics see it. A changed version is a new revision, "
-        "which goes through the canary. Names that move, such as latest, are refused.",
+        description="The model's version, such as 7, as clients and metrics see it. A changed version is a new "
+        "revision, which goes through the canary. Names that move, such as latest, are refused: they could be neither "
+        "judged nor gone back to.",
     )
     sha256: str | None = Field(
         default=None,
         pattern="^[0-9a-f]{64}$",
         max_length=64,
-        description="SHA-256 of the model file, in lower-case hexadecimal. A file with another digest is not served.",
+        description="SHA-256 of the model file, in lower-case hexadecimal, as sha256sum prints it. A file with another "
+        "digest is not served, and a rollout to it is rolled back with the reason DigestMismatch. Left out: any file "
+        "is served.",
     )
     credentials: Credentials | None = Field(
-        default=None, description="Credentials for fetching the model. Leave out for public models."
+        default=None,
+        description="Credentials for fetching the model from its uri. Left out: it is fetched without any.",
     )
 
     @field_validator("uri")
@@ -108,8 +112,12 @@ class Model(SpecModel):
 class ResourceAmounts(SpecModel):
     """Amounts of the resources that a server container uses."""
 
-    cpu: Quantity | None = Field(default=None, description="CPU in cores: 500m is half a core.")
-    memory: Quantity | None = Field(default=None, description="Memory in bytes: 512Mi, 1Gi.")
+    cpu: Quantity | None = Field(
+        default=None, description="CPU in cores, such as 2, or 500m for half a core. Left out: none is stated."
+    )
+    memory: Quantity | None = Field(
+        default=None, description="Memory in bytes, such as 512Mi or 1Gi. Left out: none is stated."
+    )
 
 
 class Resources(SpecModel):
@@ -130,11 +138,13 @@ class Resources(SpecModel):
 
     requests: ResourceAmounts = Field(
         default=ResourceAmounts(cpu="100m", memory="128Mi"),
-        description="What the scheduler sets aside for a pod.",
+        description="What the scheduler sets aside for a pod on its node. CPU utilization, which the autoscaler goes "
+        "by, is measured against it. Not more than the limits.",
     )
     limits: ResourceAmounts = Field(
         default=ResourceAmounts(cpu="1", memory="512Mi"),
-        description="What a pod may use at most. The server runs one thread for each core of its CPU limit.",
+        description="What a pod may use at most. The server runs one thread for each core of its CPU limit, and is "
+        "killed when it needs more memory than its limit (reason OOMKilled).",
     )
 
     @model_validator(mode="after")
@@ -150,7 +160,11 @@ class AutoscalingTargets(SpecModel):
     """What the autoscaler holds the pods at."""
 
     cpu_utilization_percent: Whole = Field(
-        default=70, ge=1, le=100, description="Average CPU use of the pods, in percent of their CPU request."
+        default=70,
+        ge=1,
+        le=100,
+        description="Average CPU use of the stable pods that the autoscaler aims at, in percent of their CPU request. "
+        "More use adds pods, less removes them.",
     )
 
 
@@ -167,16 +181,22 @@ class Autoscaling(SpecModel):
         )
     )
 
-    min_replicas: Whole = Field(default=1, ge=1, le=1000, description="The fewest pods of the stable revision.")
+    min_replicas: Whole = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="The fewest pods of the stable revision. During a rollout it keeps at least as many as before.",
+    )
     max_replicas: Whole | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="The most pods of the stable revision. Left out, or equal to minReplicas: a fixed number of "
-        "pods and no autoscaler.",
+        description="The most pods of the stable revision. Left out, or equal to minReplicas: a fixed number of pods "
+        "and no autoscaler.",
     )
     targets: AutoscalingTargets = Field(
-        default=AutoscalingTargets(), description="When the autoscaler adds or removes pods."
+        default=AutoscalingTargets(),
+        description="When the autoscaler adds or removes pods. Without an autoscaler they have no effect.",
     )
 
     @model_validator(mode="after")
@@ -190,9 +210,15 @@ class CanaryStep(SpecModel):
     """A stage of a rollout: so much of the traffic, for at least so long."""
 
     weight_percent: Whole = Field(
-        ge=1, le=100, description="Share of the requests that the new revision gets, in percent."
+        ge=1,
+        le=100,
+        description="Share of the requests that the new revision gets, in percent; at least that of the step before. "
+        "Where requests are shared out by numbers of pods, the share is the nearest that those make.",
     )
-    duration: Duration = Field(description="How long the step lasts at least, from when its weight is in effect.")
+    duration: Duration = Field(
+        description="How long the step lasts at least, such as 5m, from when its weight is in effect. It is over when "
+        "the analysis has passed, too."
+    )
 
 
 class LatencyCheck(SpecModel):
@@ -202,11 +228,12 @@ class LatencyCheck(SpecModel):
         default=95,
         ge=50,
         le=99,
-        description="Which percentile of the request duration is held to the threshold.",
+        description="Which percentile of the durations of successful requests is held to the threshold: with 95, at "
+        "most 5% of them may be slower.",
     )
     threshold: Duration = Field(
-        description="The longest duration allowed at that percentile. One of the server's histogram bounds, such "
-        "as 10ms, 25ms, 50ms, 100ms, 250ms, 500ms or 1s, so that slower requests are counted exactly.",
+        description="The longest duration allowed at that percentile. One of the server's histogram bounds, such as "
+        "10ms, 25ms, 50ms, 100ms, 250ms, 500ms or 1s, so that slower requests are counted exactly.",
         json_schema_extra=cel_rules(
             cel_rule(
                 f"!self.matches('{units.DURATION_PATTERN}') || {_BOUNDS_CEL}.exists(bound, bound == duration(self))",
@@ -279,25 +306,32 @@ class Analysis(SpecModel):
 
     interval: Duration = Field(
         default="30s",
-        description="How often the metrics are looked at. Looking more often makes no verdict less safe.",
+        description="How often the metrics are looked at, such as 30s; at least four scrapes pass between two looks. "
+        "Looking more often finds a bad revision sooner and makes no verdict less safe.",
     )
     latency: LatencyCheck | None = Field(
         default=None,
         description="The latency that the new revision is held to. Left out: latency is not judged.",
     )
-    errors: ErrorsCheck = Field(default=ErrorsCheck(), description="The errors that the new revision is held to.")
+    errors: ErrorsCheck = Field(
+        default=ErrorsCheck(), description="The share of failing requests that the new revision is held to."
+    )
     baseline: BaselineComparison = Field(
-        default=BaselineComparison(), description="The comparison with the stable revision."
+        default=BaselineComparison(),
+        description="The comparison with the stable revision, which serves at the same time: a new revision that is "
+        "much worse is rolled back even within its limits.",
     )
     min_requests: Whole = Field(
         default=100,
         ge=1,
         le=10_000_000,
-        description="How many requests of the new revision a step has to see to pass.",
+        description="How many requests of the new revision a step has to see to pass. A rollout says when it begins if "
+        "these are too few for the thresholds to be shown to hold.",
     )
     on_insufficient_traffic: Literal["Pause", "Promote", "Rollback"] = Field(
         default="Pause",
-        description="What to do when a step is over its duration five times and has still seen too few requests.",
+        description="What to do when a step has taken five times its duration and has still seen too few requests. "
+        "Pause waits for more requests or for a person, Promote takes the step for passed, Rollback rolls back.",
     )
 
 
@@ -351,16 +385,20 @@ class Canary(SpecModel):
 
     steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=20)] = Field(
         default=_DEFAULT_STEPS,
-        description="The stages of a rollout, in order. After the last one the revision is promoted.",
+        description="The stages of a rollout, in order. After the last one the new revision gets all requests and is "
+        "promoted.",
     )
     analysis: Analysis = Field(default=Analysis(), description="How the new revision is judged.")
     traffic: Traffic = Field(default=Traffic(), description="How requests are shared out during a rollout.")
     promotion: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
-        description="Manual waits after the last step until the annotation serinus.dev/command says promote.",
+        description="What follows the last step. Automatic promotes the new revision; Manual waits at the last weight "
+        "until a person says so: kubectl serinus promote, or the annotation serinus.dev/command.",
     )
     deadline: Duration = Field(
-        default="1h", description="How long a rollout may take; one that takes longer is rolled back."
+        default="1h",
+        description="How long a rollout may take, such as 1h; one that takes longer is rolled back. Longer than all "
+        "steps together. Time in which it waits for a person, or is suspended, does not count.",
     )
     rollback_window: RollbackWindow | None = Field(
         default=None,
@@ -386,10 +424,21 @@ class Canary(SpecModel):
 class InferenceServiceSpec(SpecModel):
     """The desired state of an inference service."""
 
-    model: Model = Field(description="The model that is served.")
-    resources: Resources = Field(default=Resources(), description="Compute resources of each pod.")
-    autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many pods serve the model.")
-    canary: Canary = Field(default=Canary(), description="How a new revision takes over from the stable one.")
+    model: Model = Field(
+        description="The model that is served. A change is a new revision, which goes through the canary."
+    )
+    resources: Resources = Field(
+        default=Resources(),
+        description="Compute resources of each pod. A change is a new revision, which goes through the canary.",
+    )
+    autoscaling: Autoscaling = Field(
+        default=Autoscaling(), description="How many pods serve the model. A change takes effect at once."
+    )
+    canary: Canary = Field(
+        default=Canary(),
+        description="How a new revision takes over from the stable one. A rollout that has begun keeps the policy that "
+        "it began with; a change applies to the next.",
+    )
     revision_history_limit: Whole = Field(
         default=10,
         ge=0,
