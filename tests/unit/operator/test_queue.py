@@ -292,3 +292,40 @@ def test_no_key_is_lost_and_none_is_with_two_workers(steps: list[tuple[str, str]
         assert owed <= set(await bench.work_off())
 
     play(story)
+
+
+def test_it_tells_how_long_the_first_key_has_waited_and_how_long_each_did() -> None:
+    waited: list[float] = []
+
+    async def story() -> None:
+        clock = Clock()
+        queue: WorkQueue[str] = WorkQueue(clock, on_taken=waited.append)
+        assert queue.oldest() == 0.0
+        queue.add("a")
+        clock.now += 5
+        queue.add("b")
+        queue.add("a")
+        clock.now += 1
+        assert queue.oldest() == 6.0
+        await queue.get()
+        assert queue.oldest() == 1.0
+        await queue.get()
+        assert queue.oldest() == 0.0
+
+    asyncio.run(story())
+    assert waited == [6.0, 1.0]
+
+
+def test_a_retry_waits_at_least_as_long_as_it_was_asked_to() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.queue.add("a")
+        await bench.take()
+        bench.queue.retry("a", at_least=30.0)
+        bench.queue.done("a")
+        bench.clock.now += 29.9
+        assert await bench.take() == []
+        bench.clock.now += 0.5
+        assert await bench.take() == ["a"]
+
+    asyncio.run(story())
