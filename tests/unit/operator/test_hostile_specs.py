@@ -1,0 +1,132 @@
+"""Whatever text stands in a field of the spec: a clear error, or that very text where a harmless one would be."""
+
+import re
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from serinus.api.problems import spec_problems
+from serinus.api.v1beta1 import InferenceServiceSpec
+from serinus.core.canary import first_state
+from serinus.core.desired import desired
+from serinus.core.observe import Observed
+from serinus.core.revision import revision_of
+from tests.unit.core import rollouts
+from tests.unit.core.test_templates import HOSTILE, substituted
+from tests.unit.operator.test_every_spec_field_has_an_effect import BASE, FRAUD, GATEWAY, SERVER, changed, leaves
+from tests.unit.operator.test_reconciler import Bench
+
+Spec = dict[str, Any]
+
+TEXTS: Final[dict[str, str]] = {
+    "model.uri": "s3://m4rk/model.onnx",
+    "model.version": "m4rk",
+    "model.sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "model.credentials.secretName": "m4rk",
+    "resources.requests.cpu": "1717m",
+    "resources.requests.memory": "1717Mi",
+    "resources.limits.cpu": "3717m",
+    "resources.limits.memory": "3717Mi",
+    "canary.steps.duration": "17s",
+    "canary.analysis.interval": "17s",
+    "canary.analysis.latency.threshold": "250ms",
+    "canary.analysis.errors.threshold": "17%",
+    "canary.analysis.baseline.tolerance": "1.7",
+    "canary.analysis.onInsufficientTraffic": "Promote",
+    "canary.traffic.mode": "Replicas",
+    "canary.promotion": "Manual",
+    "canary.deadline": "17h",
+    "restartedAt": "2026-03-01T03:00:00Z",
+}
+"""A harmless text for each field that takes text."""
+
+PLAUSIBLE: Final = {
+    "model.uri": st.from_regex(r"\A(s3|https)://[^/@\s]{1,20}/\S{1,40}\Z"),
+    "model.version": st.from_regex(r"\A[A-Za-z0-9][-_.A-Za-z0-9]{0,60}[A-Za-z0-9]\Z"),
+    "model.sha256": st.from_regex(r"\A[0-9a-f]{64}\Z"),
+    "model.credentials.secretName": st.from_regex(r"\A[a-z0-9]([-.a-z0-9]{0,20}[a-z0-9])?\Z"),
+}
+"""Texts that come through, in the fields that reach a manifest."""
+
+
+def read(spec: Spec) -> InferenceServiceSpec:
+    return InferenceServiceSpec.model_validate(spec)
+
+
+def manifests(spec: InferenceServiceSpec) -> object:
+    asked = revision_of(spec)
+    state = first_state(asked, rollouts.START)
+    return list(desired(FRAUD, spec, asked, state, Observed(), SERVER, GATEWAY).manifests)
+
+
+def check(path: str, text: str) -> None:
+    """An error that names the field, or the manifests of the harmless text with this one in its place."""
+    try:
+        spec = read(changed(BASE, path, text))
+    except ValidationError as error:
+        told = spec_problems(error)
+        assert told.startswith(f"spec.{path.partition('.')[0]}"), told
+        return
+    harmless = read(changed(BASE, path, TEXTS[path]))
+    expected = substituted(manifests(harmless), TEXTS[path], text)
+    revisions = revision_of(harmless).name, revision_of(spec).name
+    assert manifests(spec) == substituted(expected, *revisions)
+
+
+def takes_text(path: str) -> bool:
+    try:
+        read(changed(BASE, path, 17.5))
+    except ValidationError as error:
+        return any(one["type"] in ("string_type", "literal_error") for one in error.errors())
+    return False
+
+
+def test_all_fields_that_take_text_are_in_the_table() -> None:
+    assert {path for path in leaves(InferenceServiceSpec) if takes_text(path)} == set(TEXTS)
+
+
+@pytest.mark.parametrize("path", TEXTS)
+def test_harmless_texts_are_taken(path: str) -> None:
+    check(path, TEXTS[path])
+    read(changed(BASE, path, TEXTS[path]))
+
+
+@pytest.mark.parametrize("path", TEXTS)
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_hostile_strings(path: str, text: str) -> None:
+    check(path, text)
+    check(path, f"{TEXTS[path]}{text}")
+    check(path, f"s3://models/{text}")
+
+
+@given(st.sampled_from(sorted(TEXTS)), st.text())
+def test_any_string(path: str, text: str) -> None:
+    check(path, text)
+
+
+@given(st.data())
+def test_any_string_that_is_taken(data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(PLAUSIBLE)))
+    check(path, data.draw(PLAUSIBLE[path]))
+
+
+@pytest.mark.parametrize("path", TEXTS)
+def test_very_long_strings_are_refused(path: str) -> None:
+    with pytest.raises(ValidationError):
+        read(changed(BASE, path, TEXTS[path] + "1" * 100_000))
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "x" * 100_000], ids=lambda text: ascii(text[:40]))
+def test_a_hostile_string_that_is_stored_is_told_and_makes_nothing(text: str) -> None:
+    """As it may be where the definition of a former version let it pass."""
+    bench = Bench(model={"uri": text, "version": "latest"})
+    bench.settle()
+    assert bench.cluster.take_calls() == ["status"]
+    ready = bench.cluster.condition("Ready")
+    assert ready is not None
+    assert ready["reason"] == "InvalidSpec"
+    assert re.match(r"spec\.model\.uri: .*spec\.model\.version: ", ready["message"], re.DOTALL)
+    assert len(ready["message"]) <= 4096
