@@ -1,6 +1,7 @@
 """The operator as a process, with the settings and exactly the rights that the chart gives it."""
 
 import copy
+import functools
 import signal
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,13 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from serinus.core.names import REVISION_LABEL
 from tests.chart.rendering import NAMESPACE, Object, rendered
 from tests.chart.test_templates import CASES
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.operator_process import OperatorProcess, operator_process
 from tests.contract import api
+from tests.contract.manifests import Manifest
 from tests.contract.operators import deploy, eventually, is_at_rest, phase, promote_version_2
 from tests.contract.world import World
 
@@ -34,7 +37,7 @@ RIGHTS: Final[Mapping[str, set[str]]] = {
     "autoscaling/horizontalpodautoscalers": OWN,
     "policy/poddisruptionbudgets": OWN,
     "/pods": READ,
-    "events.k8s.io/events": {"create"},
+    "events.k8s.io/events": {"create", "patch"},
     "coordination.k8s.io/leases": {"create", "get", "update"},
 }
 """By group and resource, all that the operator does in a namespace."""
@@ -132,6 +135,17 @@ def stray(world: World, kind: str) -> None:
         api.create(world.server, named)
 
 
+def orphan(world: World, kind: str) -> None:
+    """Take an object's owner away: to the operator it is no longer there, until it is to be made again."""
+    patch = [{"op": "remove", "path": "/metadata/ownerReferences"}]
+    api.patch(world.server, world.objects(kind)[0], patch, content_type=api.JSON_PATCH)
+
+
+def orphans(world: World) -> list[str]:
+    """Kinds of which an object has no owner."""
+    return [kind for kind in KINDS if any("ownerReferences" not in one["metadata"] for one in world.objects(kind))]
+
+
 KINDS: Final = ("Deployment", "ControllerRevision", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
@@ -142,8 +156,48 @@ def live_through_everything(world: World) -> None:
     eventually(lambda: world.objects("HorizontalPodAutoscaler"), "an autoscaler is made", world.make_ready)
     promote_version_2(world)
     for kind in KINDS:
+        orphan(world, kind)
+    eventually(lambda: not orphans(world), "what lost its owner is looked at and taken back", world.make_ready)
+    for kind in KINDS:
         stray(world, kind)
     eventually(lambda: not strays(world), "what there is no use for is taken away", world.make_ready)
+    for kind in KINDS:
+        disown(world, kind)
+    eventually(lambda: not disowned(world), "what nobody owns is taken over again", world.make_ready)
+    for number in ("1", "2"):
+        give_stale_command(world, number)
+        eventually(functools.partial(has_heard, world, number), "a command is heard", world.make_ready)
+
+
+def disown(world: World, kind: str) -> None:
+    """Make what is in use belong to nobody: when it is wanted, there is one of that name already."""
+    for one in in_use(world, kind):
+        api.patch(world.server, one, {"metadata": {"ownerReferences": None}})
+
+
+def disowned(world: World) -> list[str]:
+    """Objects in use that nobody owns."""
+    every = [one for kind in KINDS for one in in_use(world, kind)]
+    return [one["metadata"]["name"] for one in every if "ownerReferences" not in one["metadata"]]
+
+
+def in_use(world: World, kind: str) -> list[Manifest]:
+    """The objects of a kind that the stable revision, or the service as a whole, has."""
+    stable = world.status().stable
+    assert stable is not None
+    found = world.objects(kind)
+    return [one for one in found if one["metadata"]["labels"].get(REVISION_LABEL, stable.revision) == stable.revision]
+
+
+def has_heard(world: World, number: str) -> bool:
+    """Whether the operator has noted a command."""
+    return world.status().rollout.last_command == number
+
+
+def give_stale_command(world: World, number: str) -> None:
+    """Ask for the promotion of a revision that there is not, which is answered with the same event each time."""
+    command = {"serinus.dev/command": f"{number}:promote:0a"}
+    api.patch(world.server, world.service(), {"metadata": {"annotations": command}})
 
 
 def strays(world: World) -> list[str]:

@@ -12,6 +12,7 @@ from serinus.api.status import (
     CheckStatus,
     Condition,
     FailedRevision,
+    FormerRevision,
     InferenceServiceStatus,
     Phase,
     RevisionStatus,
@@ -54,6 +55,7 @@ FULL: Final = InferenceServiceStatus(
                 "promotion": "Manual",
                 "deadline": "2h",
                 "traffic": {"mode": "Replicas"},
+                "rollbackWindow": {"revisions": 2},
             }
         ),
         started_at=AT,
@@ -62,6 +64,7 @@ FULL: Final = InferenceServiceStatus(
         metrics_missing_since=AT,
         suspended_at=AT,
         failed_revisions=(FailedRevision(revision="ff", version="0", reason="OOMKilled", message="It fell.", at=AT),),
+        former_revisions=(FormerRevision(revision="aa", version="-1", until=AT),),
         last_command="a-1",
     ),
     analysis=AnalysisStatus(

@@ -107,7 +107,9 @@ class PrometheusMetrics:
     def _latencies(self, query: MetricsQuery, window: Window) -> dict[str, float]:
         """The duration in seconds at the percentile, of each revision that had requests."""
         selector = f"{_DURATIONS}{self._selector(query)}"
-        rate = f"sum by (revision, le) (rate({selector}[{_promql_duration(window.until - window.since)}]))"
+        # A rate needs two samples, which a short window may not hold.
+        span = max(window.until - window.since, REACH_SCRAPES * self._scrape_interval)
+        rate = f"sum by (revision, le) (rate({selector}[{_promql_duration(span)}]))"
         result = self._ask(f"histogram_quantile({query.percentile / 100:g}, {rate})", window.until)
         try:
             values = {entry["metric"]["revision"]: float(entry["value"][1]) for entry in result}
