@@ -155,6 +155,11 @@ class KubernetesApi:
         query = [("fieldManager", FIELD_MANAGER)]
         return self._request("POST", path, manifest, query, "application/json", timeout_seconds)
 
+    def merge(self, manifest: Manifest) -> Manifest:
+        """Change what `manifest` says of the object that it names. Raises NotFoundError."""
+        query = [("fieldManager", FIELD_MANAGER)]
+        return self._request("PATCH", object_path(manifest), manifest, query, "application/merge-patch+json")
+
     def get(self, manifest: Manifest, timeout_seconds: float = _TIMEOUT_SECONDS) -> Manifest:
         """The object with the kind, namespace and name of `manifest`. Raises NotFoundError."""
         return self._request("GET", object_path(manifest), None, [], "application/json", timeout_seconds)
