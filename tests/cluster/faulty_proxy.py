@@ -166,14 +166,19 @@ class FaultyProxy:
 
     async def _go_down(self) -> None:
         await self._site.stop()
-        for exchange in list(self._open):
-            exchange.cut()
+        self._cut_all()
 
     async def _stop(self) -> None:
-        for exchange in list(self._open):
-            exchange.cut()
+        self._cut_all()
         await self._runner.cleanup()
         await self._session.close()
+
+    def _cut_all(self) -> None:
+        """Close the connections, those too that only wait for the next request."""
+        if self._runner.server is not None:
+            for connection in self._runner.server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         exchange = _Exchange(request)

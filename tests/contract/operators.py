@@ -56,9 +56,9 @@ def phase(world: World) -> str:
     return str(world.service()["status"].get("rollout", {}).get("phase", ""))
 
 
-def deploy(world: World) -> None:
+def deploy(world: World, changes: dict[str, Any] | None = None) -> None:
     """Create the service, and wait until an operator has made it serve."""
-    world.create()
+    world.create(changes)
     eventually(lambda: phase(world) == "Stable", "the first deployment serves", world.make_ready)
 
 
