@@ -55,6 +55,9 @@ def _weights(*weights: int) -> list[Manifest]:
 VALID: Final = (
     Example("the_smallest"),
     Example("all_fields", {
+        "spec.suspend": True,
+        "spec.revisionHistoryLimit": 3,
+        "spec.restartedAt": "2026-11-24T08:00:00Z",
         "spec.model.sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "spec.model.credentials": {"secretName": "models-s3"},
         "spec.resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
@@ -205,6 +208,21 @@ INVALID: Final = (
     ),
     *_wrong("spec.resources.requests.cpu", "should be greater than or equal to 0", negative_cores=-1),
     *_wrong("spec.resources.requests.cpu", "must be of type", fraction_as_a_number=0.5, cores_as_truth=True),
+    # What holds of the service as a whole.
+    *_wrong(
+        "spec.suspend", "must be of type boolean", suspend_as_text="yes", suspend_as_a_number=1, truth_as_text="true"
+    ),
+    *_wrong("spec.revisionHistoryLimit", "should be greater than or equal to 0", negative_history=-1),
+    *_wrong("spec.revisionHistoryLimit", "should be less than or equal to 100", endless_history=101),
+    *_wrong("spec.revisionHistoryLimit", "must be of type integer", history_as_text="10"),
+    *_wrong(
+        "spec.restartedAt",
+        "should match",
+        restart_without_a_time="2026-11-24",
+        restart_in_another_zone="2026-11-24T08:00:00+01:00",
+        restart_in_words="now",
+        restart_with_a_line_end="2026-11-24T08:00:00Z\n",
+    ),
     # The canary.
     *_wrong(
         "spec.canary",

@@ -450,7 +450,7 @@ class InferenceServiceSpec(SpecModel):
     restarted_at: str | None = Field(
         default=None,
         pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
-        max_length=20,
+        max_length=64,
         description="When new pods of the same model were asked for, such as 2026-11-24T08:00:00Z. Another value is a "
         "new revision: it is made from the platform's present pod template and server image, and goes through the "
         "canary. Nothing else brings a changed template to a model that stays; the condition TemplateUpToDate says "
