@@ -1,6 +1,7 @@
 """Writes to the Kubernetes API through the official client, and the few reads that no watch gives."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,6 @@ from serinus.core.api_request import resource_of, verb_of
 from serinus.core.field_ownership import handed_to_apply
 from serinus.core.names import FIELD_MANAGER, SERVICE_LABEL
 from serinus.core.plan import matches
-from serinus.core.templates import yaml_of
 from serinus.core.token_bucket import TokenBucket
 from serinus.ports import (
     ApiConflictError,
@@ -51,6 +51,8 @@ _REFUSALS: Final = frozenset(
     }
 )
 
+
+_UNSAFE_IN_YAML: Final = re.compile(r"[^\x20-\x7e]")
 
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -223,7 +225,7 @@ class KubernetesApi:
             auth_settings=["BearerToken"],
         )
         verb, url, headers, _, _ = call
-        text: Any = yaml_of(body) if content_type.endswith("yaml") else body
+        text: Any = _yaml_of(body) if content_type.endswith("yaml") else body
         if method != "GET":
             self._wait_to_write(f"{method} {path}")
         with _counted(verb_of(method, path, applies="apply" in content_type), resource_of(path)) as counted:
@@ -269,6 +271,12 @@ def _require_own(manifest: Manifest, current: Manifest) -> None:
         if (controller["kind"], controller["name"]) == (owner["kind"], owner["name"]):
             raise ApiUnavailableError(f"{name} belongs to a former {owner['kind']} {owner['name']}, and is to go first")
         raise ApiConflictError(f"Its controller is {controller['kind']} {controller['name']}.")
+
+
+def _yaml_of(body: object) -> str:
+    """JSON is YAML too, but for what YAML would fold or refuse even between quotes, which is escaped."""
+    text = json.dumps(body, ensure_ascii=False)
+    return _UNSAFE_IN_YAML.sub(lambda match: f"\\U{ord(match[0]):08x}", text)
 
 
 def _scaled(manifest: Manifest, replicas: int) -> Manifest:

@@ -8,6 +8,7 @@ from serinus.api.status import Phase
 from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core import names
+from serinus.core.hindrance import Autoscaler
 from serinus.core.observe import Observed, Workload
 from serinus.core.replicas import canary_replicas, replicas_for_share
 from serinus.core.revision import Revision
@@ -126,12 +127,14 @@ def stable_replicas(spec: InferenceServiceSpec, state: State, observed: Observed
 
 
 def as_begun(spec: InferenceServiceSpec, state: State, observed: Observed) -> Observed:
-    """What is there once the stable revision has its Deployment, so that status need not be written twice to say so."""
+    """What is there once the stable revision has its Deployment and its autoscaler, and nothing has come of them yet.
+
+    Said at once, it need not be said by one more write of the status.
+    """
     name = state.stable.name
-    if name in observed.workloads:
-        return observed
-    begun = Workload(replicas=stable_replicas(spec, state, observed), ready=0)
-    return replace(observed, workloads={**observed.workloads, name: begun})
+    workload = observed.workloads.get(name) or Workload(replicas=stable_replicas(spec, state, observed), ready=0)
+    autoscaler = observed.autoscaler or (Autoscaler(is_known=False) if has_autoscaler(spec) else None)
+    return replace(observed, workloads={**observed.workloads, name: workload}, autoscaler=autoscaler)
 
 
 def wanted_canary_replicas(

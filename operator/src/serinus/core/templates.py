@@ -1,29 +1,34 @@
-"""Rendering of the children's manifests from templates/, with every value JSON-encoded, or put in after parsing.
+"""Rendering of the children's manifests from templates/, with every value put in after the YAML was parsed.
 
-A value that is an object or a list, such as a whole pod template, does not pass through YAML at all: where the template
-names it, a tag is written that stands for it. No other value can make a tag, since each is quoted.
+Where a template names a value, a tag with a number is written. No value passes through YAML, so that none can break out
+of its place, and templates that differ in their values only are parsed once.
 """
 
-import json
-import re
-from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, Undefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, Undefined, pass_context
+from jinja2.runtime import Context
 
-_UNSAFE_IN_YAML: Final = re.compile(r"[^\x20-\x7e]")
 _PACKAGED: Final = Path(__file__).parents[1] / "_templates"
 _CHECKED_OUT: Final = Path(__file__).parents[4] / "templates"
 
 
 _TAG: Final = "!given"
 
-_whole: ContextVar[Mapping[int, object]] = ContextVar("whole", default={})  # noqa: B039 - nobody writes to it
-"""The values of the template at hand that are put in as they are, by their id."""
+_values: ContextVar[list[object]] = ContextVar("values")
+"""The values that the template at hand has named so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the value of a number belongs."""
+
+    number: int
 
 
 class RenderError(Exception):
@@ -35,21 +40,14 @@ def templates_directory(packaged: Path = _PACKAGED, checked_out: Path = _CHECKED
     return packaged if packaged.is_dir() else checked_out
 
 
-def yaml_of(value: object) -> str:
-    """JSON, which is YAML too and quotes whatever could break out of its place.
-
-    What YAML would fold or refuse even between quotes (line separators, DEL, all beyond ASCII) is escaped.
-    """
-    return _UNSAFE_IN_YAML.sub(lambda match: f"\\U{ord(match[0]):08x}", json.dumps(value, ensure_ascii=False))
-
-
-def _finalize(value: object) -> object:
+@pass_context  # without it, Jinja would ask for constants when the template is compiled
+def _finalize(_: Context, value: object) -> object:
     """What a template writes for a value."""
     if isinstance(value, Undefined):
         return value
-    if id(value) in _whole.get():
-        return f"{_TAG} {id(value)}"
-    return yaml_of(value)
+    values = _values.get()
+    values.append(value)
+    return f"{_TAG} {len(values) - 1}"
 
 
 @cache
@@ -60,7 +58,7 @@ def _environment(directory: Path) -> Environment:
         finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - what is made is YAML; `finalize` encodes every value
+        autoescape=False,  # noqa: S701 - what is made is YAML, and holds no value
     )
     # Jinja's own functions would stand in for values that were not given: one is called `namespace`.
     environment.globals.clear()
@@ -68,26 +66,40 @@ def _environment(directory: Path) -> Environment:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader, which also knows the tag of a given value."""
+    """The safe loader, which also knows the tag."""
 
 
-def _given(_: _Loader, node: yaml.ScalarNode) -> object:
-    return _whole.get()[int(node.value)]
+_Loader.add_constructor(_TAG, lambda _, node: _Place(int(node.value)))
 
 
-_Loader.add_constructor(_TAG, _given)
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> object:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
+
+
+def _filled(node: object, values: list[object]) -> Any:  # noqa: ANN401 - whatever the node is
+    """A copy of the parsed template with the values in their places, which are shared."""
+    match node:
+        case _Place(number):
+            return values[number]
+        case dict():
+            return {key: _filled(inner, values) for key, inner in node.items()}
+        case list():
+            return [_filled(inner, values) for inner in node]
+    return node
 
 
 def render(template: str, **values: object) -> dict[str, Any]:
     """Render `templates/<template>` to an object, which shares what `values` holds. Raises RenderError."""
-    token = _whole.set({id(value): value for value in values.values() if isinstance(value, dict | list)})
+    named: list[object] = []
+    token = _values.set(named)
     try:
         text = _environment(templates_directory()).get_template(template).render(**values)
-        rendered = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
+        rendered = _filled(_parsed(text), named)
     except (TemplateError, yaml.YAMLError) as error:
         raise RenderError(f"template {template}: {error}") from error
     finally:
-        _whole.reset(token)
+        _values.reset(token)
     if not isinstance(rendered, dict):
         raise RenderError(f"template {template}: makes a {type(rendered).__name__}, not an object")
     return rendered
