@@ -134,7 +134,7 @@ CASES = {
         pod(container("server", BACK_OFF)), "CrashLoopBackOff", message="back-off 10s"
     ),
     "killed_for_its_memory": Case(
-        pod(container("server", terminated(137, "OOMKilled"))), "OOMKilled", message="raise limits.memory"
+        pod(container("server", terminated(137, "OOMKilled"))), "OOMKilled", message="more memory than its limit"
     ),
     "started_again_after_an_oom_kill": Case(
         pod(container("server", RUNNING, terminated(137, "OOMKilled"))), "OOMKilled"
@@ -176,6 +176,28 @@ def test_pod_failure(case: Case) -> None:
     assert failure is not None
     assert (failure.pod, failure.container, failure.reason) == ("fraud-x", case.container, case.reason)
     assert case.message in failure.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "advice"),
+    [
+        ("ImagePullBackOff", "Back-off pulling image", "The image is the platform's choice: ask its team"),
+        (
+            "CreateContainerConfigError",
+            'secret "s3" not found',
+            "See that the Secret that spec.model.credentials names",
+        ),
+        ("AccessDenied", "403", "holds credentials that may read the model."),
+        ("NotFound", "there is no object.", "Correct spec.model.uri, or put the model there."),
+        ("OOMKilled", "killed", "Raise spec.resources.limits.memory."),
+        ("CrashLoopBackOff", "exits with code 3", "See `kubectl logs fraud-x -c server --previous`."),
+        ("ModelLoadFailed", "model.onnx is empty", ""),
+    ],
+)
+def test_a_failure_says_object_cause_and_next_step(reason: str, told: str, advice: str) -> None:
+    message = str(PodFailure("fraud-x", "server", reason, told))
+    assert message.startswith(f"Container server of pod fraud-x: {reason}: {told.rstrip('.')}.")
+    assert message.endswith(advice) or advice in message
 
 
 def owned(kind: str, of: str | None = None, uid: str = UID, **parts: object) -> dict[str, Any]:

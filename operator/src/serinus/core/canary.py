@@ -322,8 +322,7 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
     state, observed = situation.state, situation.observed
     failure = observed.failures.get(canary.name)
     if failure is not None:
-        message = f"Container {failure.container} of pod {failure.pod}: {failure.reason}: {failure.message}"
-        return _roll_back(situation, canary, failure.reason, message)
+        return _roll_back(situation, canary, failure.reason, str(failure))
     deadline = state.rollout.deadline
     if deadline is not None and situation.now >= deadline and not _waits_for_a_person(state.rollout):
         ready = f"{observed.ready(canary.name)} of {observed.replicas(canary.name)} pods are ready"

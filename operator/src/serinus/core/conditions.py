@@ -22,6 +22,8 @@ _DEPLOYING: Final = "Deploying"
 
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
+_MENDED: Final = "Once that is put right its pods start by themselves; another spec is taken up at once."
+
 _KEPT: Final = ("MetricsAvailable", "RolloutHealthy", "TemplateUpToDate")
 """Conditions that keep what they said before when nothing new is known."""
 
@@ -171,17 +173,13 @@ def _ready(state: State, observed: Observed) -> Assertion:
     version, ready = state.stable.version, observed.ready(state.stable.name)
     pods = f"{ready} of {observed.replicas(state.stable.name)} pods are ready"
     failure, hindrance = observed.failures.get(state.stable.name), observed.hindrances.get(state.stable.name)
-    held_up = f" {hindrance}" if hindrance is not None else ""
+    causes = "".join(f" {cause}" for cause in (failure, hindrance) if cause is not None)
     if ready > 0:
-        return Assertion("Ready", "True", "Serving", f"Version {version} serves; {pods}.{held_up}")
+        return Assertion("Ready", "True", "Serving", f"Version {version} serves; {pods}.{causes}")
     if failure is not None:
-        message = (
-            f"Version {version} does not serve: container {failure.container} of pod {failure.pod}: "
-            f"{failure.reason}: {failure.message}. Correct spec.model or the model file, then apply again."
-        )
-        return Assertion("Ready", "False", failure.reason, message)
+        return Assertion("Ready", "False", failure.reason, f"Version {version} does not serve. {failure} {_MENDED}")
     reason = _word(hindrance) if hindrance is not None else _DEPLOYING
-    return Assertion("Ready", "False", reason, f"Version {version} is not ready yet; {pods}.{held_up}")
+    return Assertion("Ready", "False", reason, f"Version {version} is not ready yet; {pods}.{causes}")
 
 
 def _rollout_healthy(rollout: Rollout, policy: Canary | None) -> Assertion:

@@ -37,6 +37,20 @@ _PERMANENT_REASONS: Final = frozenset(
 )
 """What our own containers say when they end for a reason that another try will not change."""
 
+_ASK_THE_PLATFORM: Final = "The image is the platform's choice: ask its team, with the name of the pod."
+
+_ADVICE: Final[Mapping[str, str]] = {
+    "ImagePullBackOff": _ASK_THE_PLATFORM,
+    "ErrImageNeverPull": _ASK_THE_PLATFORM,
+    "InvalidImageName": _ASK_THE_PLATFORM,
+    "CreateContainerConfigError": "See that the Secret that spec.model.credentials names is there.",
+    "AccessDenied": "See that the Secret that spec.model.credentials names holds credentials that may read the model.",
+    "NotFound": "Correct spec.model.uri, or put the model there.",
+    "InvalidURI": "Correct spec.model.uri.",
+    "OOMKilled": "Raise spec.resources.limits.memory.",
+}
+"""What to do about a failure, by its reason."""
+
 _REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 """What a condition takes as its reason."""
 
@@ -62,6 +76,14 @@ class PodFailure:
     container: str
     reason: str
     message: str
+
+    def __str__(self) -> str:
+        """The object, the cause, and what to do where the cause alone does not say it."""
+        told = f"Container {self.container} of pod {self.pod}: {self.reason}: {self.message.rstrip('.')}."
+        advice = _ADVICE.get(self.reason, "")
+        if self.reason == "CrashLoopBackOff":
+            advice = f"See `kubectl logs {self.pod} -c {self.container} --previous`."
+        return f"{told} {advice}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +256,7 @@ def _container_failure(pod: str, container: Manifest) -> PodFailure | None:
     if ended.get("exitCode", 0) != 0 and told and own_reason in _PERMANENT_REASONS:
         return PodFailure(pod, name, own_reason, own_message)
     if ended.get("reason") == "OOMKilled":
-        return PodFailure(pod, name, "OOMKilled", "killed for using more memory than its limit; raise limits.memory")
+        return PodFailure(pod, name, "OOMKilled", "killed for using more memory than its limit")
     if waiting.get("reason") not in _WAITING_FAILURES:
         return None
     if waiting["reason"] == "CrashLoopBackOff" and ended:
