@@ -44,8 +44,8 @@ class GatewaySettings(SpecModel):
 class LimitSettings(SpecModel):
     """How much of the API server the operator may ask for."""
 
-    writes_per_second: int = Field(default=200, ge=1, le=10_000)
-    burst: int = Field(default=400, ge=1, le=100_000)
+    writes_per_second: int = Field(default=500, ge=1, le=10_000)
+    burst: int = Field(default=1000, ge=1, le=100_000)
     """Writes that may be sent at once after a time of rest."""
 
 
