@@ -5,7 +5,7 @@ import time
 
 from serinus.api.status import InferenceServiceStatus, Phase
 from tests.cluster import Cluster, installation
-from tests.cluster.inference_service import InferenceServiceHandle, Manifest
+from tests.cluster.inference_service import InferenceServiceHandle, Manifest, condition
 from tests.cluster.traffic import Exchange, flowing
 from tests.e2e.expectations import RATE, assert_nothing_lost, deploy, wait_promoted
 from tests.e2e.manifests import SERVICE, canary, digits
@@ -16,6 +16,9 @@ QUIET_SECONDS = 10
 
 def test_second_reconcile_writes_nothing(service: InferenceServiceHandle) -> None:
     deploy(service, digits("1", autoscaling={"minReplicas": 1, "maxReplicas": 2}))
+    service.wait_until(
+        lambda status: condition(status, "ScalingActive")[0] == "True", "the autoscaler has its first metrics", 120
+    )
     time.sleep(QUIET_SECONDS)
     before = _own_writes(service)
     _restart_operator(service)
