@@ -5,6 +5,7 @@ from typing import Final
 from serinus.api.status import Phase
 from serinus.config import Settings
 from serinus.reconciler import Reconciler
+from tests.contract import api
 from tests.contract.world import World
 
 UPGRADED: Final = Settings.model_validate(
@@ -33,6 +34,18 @@ def test_operator_upgrade_keeps_pod_uids(world: World) -> None:
     due = world.condition("TemplateUpToDate")
     assert due["status"] == "False"
     assert "spec.containers[server].image: serinus-server:1 -> serinus-server:2" in due["message"]
+
+
+def test_a_deleted_controller_revision_restarts_no_pod_after_an_upgrade(world: World) -> None:
+    world.deploy()
+    before = world.only("Deployment")
+    upgrade(world)
+    api.delete(world.server, world.only("ControllerRevision"))
+    world.settle()
+    assert world.only("Deployment")["metadata"]["generation"] == before["metadata"]["generation"]
+    pinned = world.only("ControllerRevision")["data"]["template"]
+    assert pinned["spec"]["containers"][0]["image"] == "serinus-server:1"
+    assert world.condition("TemplateUpToDate")["status"] == "False"
 
 
 def test_the_new_template_is_taken_where_the_spec_asks_for_it(world: World) -> None:

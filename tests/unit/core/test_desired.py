@@ -274,6 +274,27 @@ def test_a_deleted_controller_revision_is_made_anew_from_the_deployment() -> Non
     assert history["data"]["template"] == running
 
 
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        pytest.param(SERVER, pinned(V1), id="the present template where that is what runs"),
+        pytest.param(
+            ServerSettings(image="registry.example/serinus-server:2.0"),
+            pinned(V1) | {"defaulted": True},
+            id="what runs where the template has changed since",
+        ),
+    ],
+)
+def test_a_deleted_controller_revision_of_what_is_asked_for_restarts_no_pod(
+    server: ServerSettings, expected: Manifest
+) -> None:
+    running = {OLD.name: pinned(V1) | {"defaulted": True}}
+    lost = replace(ONE_SERVES, pinned={}, history={}, running=running)
+    wanted = Case(observed=lost, server=server).desired()
+    (history,), (deployment,) = children(wanted, "ControllerRevision"), children(wanted, "Deployment")
+    assert history["data"]["template"] == deployment["spec"]["template"] == expected
+
+
 def test_a_revision_of_which_nothing_is_known_is_not_made_up() -> None:
     wanted = replace(CASES["rolled_back"], observed=Observed()).desired()
     assert children(wanted, "Deployment") == []

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from serinus.api.status import Phase
 from serinus.api.units import QUANTITY_PATTERN
 from serinus.core.desired import Desired
+from serinus.core.matching import matches
 from serinus.core.names import REVISION_LABEL, workload_name
 from serinus.core.observe import Children, Route
-from serinus.core.plan import Action, Apply, Delete, Scale, matches, plan
+from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.ports import Manifest
 from tests.unit.core.test_desired import CASES, FRAUD, NEW, OLD
 

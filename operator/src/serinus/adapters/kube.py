@@ -16,8 +16,8 @@ from serinus import telemetry
 from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from serinus.core.api_request import resource_of, verb_of
 from serinus.core.field_ownership import handed_to_apply
+from serinus.core.matching import matches
 from serinus.core.names import FIELD_MANAGER, SERVICE_LABEL
-from serinus.core.plan import matches
 from serinus.core.token_bucket import TokenBucket
 from serinus.ports import (
     ApiConflictError,

@@ -9,6 +9,7 @@ from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core import names
 from serinus.core.hindrance import Autoscaler
+from serinus.core.matching import matches
 from serinus.core.observe import Observed, Workload
 from serinus.core.replicas import canary_replicas, replicas_for_share
 from serinus.core.revision import Revision
@@ -67,12 +68,7 @@ def desired(
     for revision in (state.stable, state.canary):
         if revision is None:
             continue
-        template = observed.pinned.get(revision.name)
-        if template is None and revision == asked:
-            template = pod_template(identity, spec, asked, server)
-        if template is None:
-            # Somebody deleted the ControllerRevision after the spec had moved on.
-            template = observed.running.get(revision.name)
+        template = _pinned_template(identity, spec, asked, revision, observed, server)
         if template is not None:
             number = _number(revision, state, observed.history)
             manifests += _revision_manifests(identity, revision, template, number)
@@ -88,6 +84,25 @@ def desired(
         )
     kept = _kept_revisions(state, observed.history, spec.revision_history_limit)
     return Desired(tuple(manifests), replicas, kept, routed)
+
+
+def _pinned_template(
+    identity: Identity,
+    spec: InferenceServiceSpec,
+    asked: Revision,
+    revision: Revision,
+    observed: Observed,
+    server: ServerSettings,
+) -> Manifest | None:
+    """The pod template that `revision` is pinned to; None where nothing is known of it.
+
+    Where somebody has deleted its ControllerRevision, it is pinned to what its pods run, so that none is restarted.
+    """
+    pinned, running = observed.pinned.get(revision.name), observed.running.get(revision.name)
+    if pinned is not None or revision != asked:
+        return pinned or running
+    present = pod_template(identity, spec, asked, server)
+    return present if running is None or matches(present, running) else running
 
 
 def pod_template(
