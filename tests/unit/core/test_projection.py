@@ -110,6 +110,7 @@ FAULT = {"status": "False", "reason": "R", "message": "M"}
             [{"type": "ScalingActive", **FAULT, "status": "True"}],
             [{"type": "ScalingActive", "status": "True"}],
         ),
+        ("Pod", [{"type": "PodScheduled", **FAULT, "status": "True"}], None),
         ("Pod", [{"type": "PodScheduled", **FAULT}, {"type": "Ready", **FAULT}], [{"type": "PodScheduled", **FAULT}]),
     ],
 )

@@ -66,15 +66,16 @@ def slim_pod(body: Mapping[str, Any]) -> Manifest:
         part: [_container(container) for container in status.get(part, ())]
         for part in ("initContainerStatuses", "containerStatuses")
     }
-    return {"kind": "Pod", "metadata": _metadata(body), "status": containers | _conditions(status, {"PodScheduled"})}
+    fate = _conditions(status, {"PodScheduled"}, only_faults=True)
+    return {"kind": "Pod", "metadata": _metadata(body), "status": containers | fate}
 
 
-def _conditions(status: Mapping[str, Any], kinds: AbstractSet[str]) -> Manifest:
+def _conditions(status: Mapping[str, Any], kinds: AbstractSet[str], *, only_faults: bool = False) -> Manifest:
     """The conditions of these types; their words only where something is wrong. Nothing where there are none."""
     said = []
     for condition in status.get("conditions", ()):
-        if condition.get("type") in kinds:
-            wrong = (condition["type"], condition["status"]) in _FAULTS
+        wrong = (condition.get("type"), condition.get("status")) in _FAULTS
+        if condition.get("type") in kinds and (wrong or not only_faults):
             keys = ("type", "status", "reason", "message") if wrong else ("type", "status")
             said.append({key: condition[key] for key in keys if key in condition})
     return {"conditions": said} if said else {}
