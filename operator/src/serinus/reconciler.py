@@ -57,8 +57,6 @@ class _Memory:
     """Why a write of the last visit was refused."""
     failed_look: tuple[datetime, MetricsUnavailableError] | None = None
     """The last look at the metrics, if it failed."""
-    compared: tuple[Manifest, tuple[str, ...]] | None = None
-    """A pinned template, and what it lacks of the present one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +157,11 @@ class Reconciler:
     def _template_changes(
         self, service: Manifest, spec: InferenceServiceSpec, asked: Revision, observed: Observed
     ) -> tuple[str, ...]:
-        """What the template that `asked` is pinned to lacks of the present one. It is rendered once for each pinned."""
-        pinned, memory = observed.pinned.get(asked.name), self._memory(service)
+        """What the template that `asked` is pinned to lacks of the present one."""
+        pinned = observed.pinned.get(asked.name)
         if pinned is None:
             return ()
-        if memory.compared is None or memory.compared[0] is not pinned:
-            present = pod_template(_identity(service), spec, asked, self._settings.server)
-            memory.compared = pinned, differences(pinned, present)
-        return memory.compared[1]
+        return differences(pinned, pod_template(_identity(service), spec, asked, self._settings.server))
 
     def _stand_still(
         self,
