@@ -69,8 +69,13 @@ class Installed:
         return used
 
     def refused(self) -> list[str]:
-        """What it has asked for and may not do."""
-        return [event["requestURI"] for event in self._requests() if event["responseStatus"]["code"] == 403]
+        """What it has asked for and may not do; in a namespace that is being deleted nobody may make anything."""
+        return [
+            event["requestURI"]
+            for event in self._requests()
+            if event["responseStatus"]["code"] == 403
+            and "being terminated" not in event["responseStatus"].get("message", "")
+        ]
 
     def writes(self) -> list[str]:
         """What it has written, but for renewals of its Lease."""

@@ -3,7 +3,7 @@
 import copy
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pytest
@@ -55,11 +55,22 @@ def changed(spec: Spec, path: str, value: object) -> Spec:
 
 
 def manifests(spec: Spec) -> object:
-    """The children of a service that is seen for the first time."""
+    """The children of a service that is seen for the first time.
+
+    The revision has the same name whatever the spec, since a hash that differs is no effect on what runs.
+    """
     read = InferenceServiceSpec.model_validate(spec)
-    asked = revision_of(read)
+    asked = replace(revision_of(read), name="0123456789")
     state = first_state(asked, rollouts.START)
     return desired(FRAUD, read, asked, state, Observed(), SERVER, GATEWAY)
+
+
+def restart(spec: Spec) -> object:
+    """What becomes of a service that runs the base when it is given `spec`."""
+    bench = deployed(**BASE)
+    bench.cluster.edit(**spec)
+    bench.settle()
+    return bench.phase, bench.recorder.reasons
 
 
 def history(spec: Spec) -> object:
@@ -154,7 +165,7 @@ EFFECTS: Final[dict[str, Effect]] = {
     "canary.deadline": Effect("10m", Rollout(requests_per_minute=0)),
     "canary.rollbackWindow.revisions": Effect(1, Rollout(back=True)),
     "revisionHistoryLimit": Effect(3, history),
-    "restartedAt": Effect("2026-03-01T03:00:00Z", manifests),
+    "restartedAt": Effect("2026-03-01T03:00:00Z", restart),
     "suspend": Effect(True, writes),
 }
 

@@ -1,5 +1,6 @@
 """Whatever text stands in a field of the spec: a clear error, or that very text where a harmless one would be."""
 
+import json
 import re
 from typing import Any, Final
 
@@ -92,6 +93,12 @@ def test_all_fields_that_take_text_are_in_the_table() -> None:
 def test_harmless_texts_are_taken(path: str) -> None:
     check(path, TEXTS[path])
     read(changed(BASE, path, TEXTS[path]))
+
+
+@pytest.mark.parametrize("path", [path for path in TEXTS if path.startswith(("model.", "resources."))])
+def test_what_the_pods_run_stands_in_the_manifests(path: str) -> None:
+    """Or a text could be lost, and none the wiser: it would be missing from both sides of the comparison."""
+    assert TEXTS[path] in json.dumps(manifests(read(changed(BASE, path, TEXTS[path]))))
 
 
 @pytest.mark.parametrize("path", TEXTS)

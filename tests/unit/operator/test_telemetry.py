@@ -40,7 +40,8 @@ def series(metric: str, name: str = "fraud") -> dict[str, float]:
     found = {}
     for family in REGISTRY.collect():
         for sample in family.samples:
-            if sample.name == metric and sample.labels.get("name") == name:
+            place = sample.labels.get("namespace"), sample.labels.get("name")
+            if sample.name == metric and place == (FRAUD["namespace"], name):
                 [label] = sample.labels.keys() - {"namespace", "name"}
                 found[sample.labels[label]] = sample.value
     return found
