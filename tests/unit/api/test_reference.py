@@ -9,7 +9,8 @@ import pytest
 from serinus.api import crd, reference
 
 VERSION = crd.custom_resource_definition()["spec"]["versions"][0]
-SCHEMA = VERSION["schema"]["openAPIV3Schema"]["properties"]
+WHOLE = VERSION["schema"]["openAPIV3Schema"]
+SCHEMA = WHOLE["properties"]
 
 
 def fields(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -39,6 +40,27 @@ def test_every_field_is_on_the_page(path: str) -> None:
     part = re.search(rf"^## {re.escape(section)}(\[\])?\n(.*?)(?=^## |\Z)", plain(), re.DOTALL | re.MULTILINE)
     assert part is not None
     assert re.search(rf"^\| \[?(\*\*)?{name}\b", part[2], re.MULTILINE)
+
+
+def rules(schema: object) -> Iterator[str]:
+    """The messages of all CEL rules at and below `schema`."""
+    if isinstance(schema, dict):
+        yield from (rule["message"] for rule in schema.get("x-kubernetes-validations", ()))
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from rules(inner)
+
+
+@pytest.mark.parametrize("message", sorted(set(rules(WHOLE))))
+def test_every_rule_is_on_the_page(message: str) -> None:
+    assert message in reference.render()
+
+
+def test_constraints_are_on_the_page() -> None:
+    page = reference.render()
+    assert "| **version** | string, up to 63 characters, `^[A-Za-z0-9](" in page
+    assert "| **uri** | string, up to 1024 characters |" in page
+    assert "| minReplicas | integer, 1 to 1000 |" in page
+    assert "- metadata.name has up to 52 characters\n" in page
 
 
 def plain() -> str:

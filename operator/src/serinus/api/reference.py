@@ -43,8 +43,8 @@ spec:
     version: "7"
 ```
 
-The name starts with a letter and has at most 52 characters: it names a Service. `spec` is the user's; the operator
-writes `status` and nothing else. The annotation `serinus.dev/command` gives one-time [commands](commands.md).
+`spec` is the user's; the operator writes `status` and nothing else. The annotation `serinus.dev/command` gives one-time
+[commands](commands.md).
 
 Types:
 
@@ -61,17 +61,28 @@ A field in **bold** has to be given. Unknown fields are refused by `kubectl appl
 def render() -> str:
     """The page's text."""
     version = custom_resource_definition()["spec"]["versions"][0]
-    properties = version["schema"]["openAPIV3Schema"]["properties"]
-    sections = [*_sections("spec", properties["spec"]), *_sections("status", properties["status"])]
+    schema = version["schema"]["openAPIV3Schema"]
+    properties = schema["properties"]
+    sections = [_metadata(schema), *_sections("spec", properties["spec"]), *_sections("status", properties["status"])]
     columns = "\n".join(_columns(version["additionalPrinterColumns"]))
     return "\n".join((_INTRODUCTION, *sections, columns)) + "\n"
+
+
+def _metadata(schema: Schema) -> str:
+    """What a name may be: the one part of the metadata that the definition has rules for."""
+    name = schema["properties"]["metadata"]["properties"]["name"]
+    return "\n".join(("## metadata", "", f"- metadata.name has{_bounds(name)[1:]}", *_rules(schema), ""))
+
+
+def _rules(schema: Schema) -> Iterator[str]:
+    return (f"- {rule['message']}" for rule in schema.get("x-kubernetes-validations", ()))
 
 
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     """A section for the object at `path`, and for each object within it, in the order of the fields."""
     lines = [f"## {path}", "", schema.get("description", ""), "", *_table(path, schema)]
-    rules = [rule["message"] for rule in schema.get("x-kubernetes-validations", ())]
-    lines += ["", *(f"- {rule}" for rule in rules)] if rules else []
+    rules = list(_rules(schema))
+    lines += ["", *rules] if rules else []
     yield "\n".join((*lines, ""))
     for name, field in schema["properties"].items():
         inner = field.get("items", field)
@@ -124,14 +135,11 @@ def _type(field: Schema) -> str:
 
 
 def _bounds(field: Schema) -> str:
-    """The least and the greatest value, or length."""
+    """The least and the greatest value, the greatest length, and the pattern."""
     if "minimum" in field and "maximum" in field:
         return f", {field['minimum']} to {field['maximum']}"
-    if "maxLength" in field and "pattern" not in field:
-        return f", up to {field['maxLength']} characters"
-    if "pattern" in field:
-        return f", `{_cell(field['pattern'])}`"
-    return ""
+    length = f", up to {field['maxLength']} characters" if "maxLength" in field else ""
+    return f"{length}, `{_cell(field['pattern'])}`" if "pattern" in field else length
 
 
 def _count(field: Schema) -> str:

@@ -117,7 +117,8 @@ class Rollout(StatusModel):
     )
     suspended_at: datetime | None = Field(
         default=None,
-        description="Since when spec.suspend holds the service. The times above are moved on by as long when it ends.",
+        description="Since when spec.suspend holds the service. When it ends, the times above are moved on by as long, "
+        "but for startedAt.",
     )
     failed_revisions: tuple[FailedRevision, ...] = Field(
         default=(), max_length=10, description="Revisions that were rolled back, newest last."
