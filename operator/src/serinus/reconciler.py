@@ -95,7 +95,8 @@ class Reconciler:
             spec = InferenceServiceSpec.model_validate(service["spec"])
         except ValidationError as error:
             return Result(written=self._report_invalid(service, before, observed, spec_problems(error), now))
-        if spec.canary.traffic.mode == "GatewayAPI" and self._settings.gateway is None:
+        lacks_gateway = spec.canary.traffic.mode == "GatewayAPI" and self._settings.gateway is None
+        if lacks_gateway and not spec.suspend:
             return Result(written=self._report_invalid(service, before, observed, _NO_GATEWAY, now))
         return self._visit(service, spec, before, children, observed, now)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serinus.ports import Manifest
-from tests.unit.operator.test_reconciler import DENIED, INVALID, Bench, deployed, mid_canary
+from tests.unit.operator.test_reconciler import DENIED, INVALID, QUICK, Bench, deployed, mid_canary
 
 
 def condition(bench: Bench, kind: str) -> Manifest:
@@ -40,6 +40,7 @@ def test_a_suspended_service_serves_and_says_that_it_is_suspended() -> None:
         "Suspended": "True",
         "TemplateUpToDate": "True",
     }
+    assert condition(bench, "Suspended")["reason"] == "SuspendedBySpec"
     assert "To go on, set it to false" in condition(bench, "Suspended")["message"]
     assert bench.cluster.status["observedGeneration"] == 2
     assert bench.recorder.reasons == ["Suspended"]
@@ -175,6 +176,24 @@ def test_a_spec_that_is_invalid_meanwhile_loses_no_time() -> None:
     bench.cluster.ask("2")
     resume(bench)
     bench.run_until("Stable", "Promoted")
+
+
+def test_a_service_that_lacks_its_gateway_is_suspended_like_any_other() -> None:
+    """What the platform lacks is told when it matters again, and takes no time from the rollout till then."""
+    bench = mid_canary()
+    bench.cluster.edit(canary=QUICK | {"traffic": {"mode": "GatewayAPI"}}, suspend=True)
+    bench.settle()
+    assert bench.cluster.take_calls() == ["status"]
+    assert condition(bench, "Suspended")["status"] == "True"
+    assert condition(bench, "Ready")["status"] == "True"
+    assert bench.recorder.reasons[-1] == "Suspended"
+    bench.clock.pass_by(48 * 3600)
+    resume(bench)
+    assert "Suspended" not in conditions(bench)
+    assert condition(bench, "Ready")["reason"] == "InvalidSpec"
+    bench.cluster.edit(canary=QUICK)
+    bench.run_until("Stable", "Promoted")
+    assert bench.recorder.reasons.count("Suspended") == bench.recorder.reasons.count("Resumed") == 1
 
 
 def test_a_refusal_from_before_is_not_told_any_more() -> None:
