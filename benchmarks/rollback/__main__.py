@@ -15,10 +15,9 @@ import numpy as np
 from benchmarks.rollback.service import INTERVAL_SECONDS, STABLE, manifest, prepared
 from examples.digits import dataset, flaws, train
 from examples.digits.requests import labelled_requests
-from serinus.api.status import Phase
 from tests.cluster import Cluster, ensure, installation, object_store
-from tests.cluster.inference_service import InferenceServiceHandle
 from tests.cluster.traffic import Exchange, VersionTally, flowing
+from tests.e2e.expectations import deploy, wait_rolled_back
 
 LEAVING_SECONDS = 15
 
@@ -41,13 +40,12 @@ def _measured(cluster: Cluster, runs: int, rate: float) -> list[float]:
     seconds = []
     with prepared(cluster) as service:
         _upload(cluster, runs)
-        service.apply(manifest(STABLE))
-        service.wait_until(lambda status: status.rollout.phase is Phase.STABLE, "it serves", 60)
+        deploy(service, manifest(STABLE))
         for run in range(1, runs + 1):
             with flowing(cluster, service.namespace, service.name, exchanges, rate) as traffic:
                 version = f"bad-{run}"
                 service.apply(manifest(version))
-                _wait_rolled_back(service, version)
+                wait_rolled_back(service, version)
                 time.sleep(LEAVING_SECONDS)
                 bad = traffic.stop().of(version)
             seconds.append(_exposure(bad))
@@ -60,17 +58,6 @@ def _exposure(bad: VersionTally) -> float:
     if bad.first_failure is None or bad.last_reply is None:
         raise SystemExit("the bad version was rolled back before it had a request: nothing can be measured")
     return bad.last_reply - bad.first_failure
-
-
-def _wait_rolled_back(service: InferenceServiceHandle, version: str) -> None:
-    service.wait_until(
-        lambda status: (
-            status.rollout.phase is Phase.ROLLED_BACK
-            and any(failed.version == version for failed in status.rollout.failed_revisions)
-        ),
-        f"{version} is rolled back",
-        120,
-    )
 
 
 def _upload(cluster: Cluster, runs: int) -> None:

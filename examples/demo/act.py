@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from examples.demo.display import Display
 from serinus.api.status import InferenceServiceStatus, Phase
 from tests.cluster.inference_service import InferenceServiceHandle
@@ -109,9 +107,9 @@ class _Watch:
         seen = status.observed_generation == self._service.read()["metadata"]["generation"]
         if not seen or status.rollout.phase in _MOVING or status.rollout.phase is Phase.INITIALIZING:
             return False
-        asked = yaml.safe_load(self._act.manifest.read_text())["spec"]["model"]["version"]
         decided = {failed.version for failed in status.rollout.failed_revisions}
-        return status.stable is not None and (status.stable.version == asked or asked in decided)
+        version = self._act.version
+        return status.stable is not None and (status.stable.version == version or version in decided)
 
     def _outcome(self, status: InferenceServiceStatus) -> Outcome:
         now = time.monotonic()

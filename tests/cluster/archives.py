@@ -1,11 +1,14 @@
-"""What an image archive (docker-archive tar) holds, read without unpacking it."""
+"""Image archives (docker-archive tars): kept in the cache, and read without unpacking them."""
 
 import json
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster import cache
 from tests.cluster.errors import ClusterError
+from tests.cluster.progress import step
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,19 @@ def contents(archive: Path) -> Contents:
         raise ClusterError(f"{archive} is not an image archive as `docker save` writes them: {error}") from error
     names = tuple(name for image in manifest for name in image["RepoTags"] or ())
     return Contents(names, " ".join(image["Config"].removesuffix(".json") for image in manifest))
+
+
+def cached(tag: str, key: str, build: Callable[[Path], None]) -> Path:
+    """Return the archive of the image `tag` that is kept under `key`; `build` writes it unless it is there."""
+    name = tag.rpartition("/")[2].partition(":")[0]
+    target = cache.directory() / "images" / f"{name}-{key}.tar"
+    with cache.locked(target.name):
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_suffix(".partial")
+            with step(f"building the image {tag}"):
+                build(partial)
+            partial.rename(target)
+            cache.forget_unused(target.parent)
+    cache.mark_used(target)
+    return target

@@ -8,7 +8,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from tests.cluster import base_image, binaries, builders, cache, commands
+from tests.cluster import archives, base_image, binaries, builders, cache, commands
 from tests.cluster.cluster import Cluster
 from tests.cluster.progress import step
 
@@ -62,11 +62,10 @@ def _image() -> Path:
     program = binaries.ENVOY_GATEWAY
     envoy = Path(str(files("envoy"))) / "_bin" / "envoy"
     key = cache.content_key(envoy.parent, [envoy], program.key())
-    target = cache.directory() / "images" / f"serinus-test-gateway-{key}.tar"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        built = binaries.built(program)
-        with step(f"building the image {TAG}"), tempfile.TemporaryDirectory(dir=target.parent) as context:
+    built = binaries.built(program)
+
+    def build(archive: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=archive.parent) as context:
             builder = builders.find()
             base = base_image.build(builder) if isinstance(builder, builders.Buildah) else "debian:bookworm-slim"
             shutil.copy2(envoy, Path(context) / "envoy")
@@ -77,12 +76,9 @@ def _image() -> Path:
                 f'ENTRYPOINT ["/usr/local/bin/{program.name}"]\nCMD ["server"]\n'
             )
             builder.build(Path(context), containerfile, TAG, {})
-            partial = target.with_suffix(".partial")
-            builder.save(TAG, partial)
-            partial.rename(target)
-        cache.forget_unused(target.parent)
-    cache.mark_used(target)
-    return target
+            builder.save(TAG, archive)
+
+    return archives.cached(TAG, key, build)
 
 
 def _chart(work: Path) -> Path:

@@ -4,8 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import base_image, builders, cache
-from tests.cluster.progress import step
+from tests.cluster import archives, base_image, builders, cache
 
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "SERINUS_TEST_BASE_IMAGE"
@@ -53,17 +52,9 @@ def _build_arguments(builder: builders.Builder) -> dict[str, str]:
 
 
 def _archive(image: Image, builder: builders.Builder, arguments: dict[str, str]) -> Path:
-    name = image.tag.rpartition("/")[2].partition(":")[0]
+    def build(archive: Path) -> None:
+        builder.build(image.context, image.containerfile, image.tag, arguments)
+        builder.save(image.tag, archive)
+
     key = cache.content_key(ROOT, image.inputs, builder.name, *(f"{k}={v}" for k, v in arguments.items()))
-    target = cache.directory() / "images" / f"{name}-{key}.tar"
-    with cache.locked(target.name):
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            with step(f"building the image {image.tag} with {builder.name}"):
-                builder.build(image.context, image.containerfile, image.tag, arguments)
-                builder.save(image.tag, partial)
-            partial.rename(target)
-            cache.forget_unused(target.parent)
-    cache.mark_used(target)
-    return target
+    return archives.cached(image.tag, key, build)
