@@ -72,6 +72,7 @@ KUBERNETES = Module(
     f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}",
 )
 PAUSE = Module("pause")
+KSTATUS = Module("kstatus")
 # Of all its ways to discover targets only Kubernetes is compiled in.
 PROMETHEUS = Module(
     "prometheus",
