@@ -38,14 +38,21 @@ NO_ROOM = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insuff
 UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable", NO_ROOM)
 
 PODS = {
-    "without_a_room": (pod(UNSCHEDULABLE), "Unschedulable", NO_ROOM),
+    "without_a_room": (pod(UNSCHEDULABLE), "Unschedulable", NO_ROOM, "ask for less in spec.resources.requests"),
     "gated": (
         pod(condition("PodScheduled", "False", "SchedulingGated", "Scheduling is blocked due to non-empty gates")),
         "SchedulingGated",
         "non-empty gates",
+        "once its spec.schedulingGates are lifted",
     ),
-    "on_a_node": (pod({"type": "PodScheduled", "status": "True", **TIMES}), None, ""),
-    "not_looked_at_yet": (pod(), None, ""),
+    "failed_by_the_scheduler": (
+        pod(condition("PodScheduled", "False", "SchedulerError", 'nodeinfo not found for node name "a"')),
+        "SchedulerError",
+        "nodeinfo not found",
+        "ask those who run it",
+    ),
+    "on_a_node": (pod({"type": "PodScheduled", "status": "True", **TIMES}), None, "", ""),
+    "not_looked_at_yet": (pod(), None, "", ""),
     "on_a_node_and_not_ready": (
         pod(
             {"type": "PodScheduled", "status": "True", **TIMES},
@@ -53,12 +60,13 @@ PODS = {
         ),
         None,
         "",
+        "",
     ),
 }
 
 
-@pytest.mark.parametrize(("found", "reason", "words"), PODS.values(), ids=PODS.keys())
-def test_pods_without_a_node(found: dict[str, Any], reason: str | None, words: str) -> None:
+@pytest.mark.parametrize(("found", "reason", "words", "advice"), PODS.values(), ids=PODS.keys())
+def test_pods_without_a_node(found: dict[str, Any], reason: str | None, words: str, advice: str) -> None:
     hindrance = hindrance_of_pod(found)
     if reason is None:
         assert hindrance is None
@@ -66,6 +74,7 @@ def test_pods_without_a_node(found: dict[str, Any], reason: str | None, words: s
     assert hindrance is not None
     assert (hindrance.subject, hindrance.reason) == ("Pod fraud-aaa-x", reason)
     assert words in hindrance.message
+    assert advice in hindrance.advice
 
 
 def refused(message: str, reason: str = "FailedCreate") -> dict[str, Any]:

@@ -20,9 +20,13 @@ class Hindrance:
         return f"{self.subject}: {self.reason}: {self.message.rstrip('.')}. {self.advice}"
 
 
-_UNSCHEDULABLE_ADVICE: Final = (
-    "The scheduler goes on trying: ask for less in spec.resources.requests, or have nodes with room added."
-)
+_NO_NODE_ADVICE: Final = {
+    "Unschedulable": (
+        "The scheduler goes on trying: ask for less in spec.resources.requests, or have nodes with room added."
+    ),
+    "SchedulingGated": "It is scheduled once its spec.schedulingGates are lifted, by whoever puts them on pods here.",
+}
+_OTHER_NO_NODE_ADVICE: Final = "The scheduler goes on trying; ask those who run it."
 
 _REFUSALS: Final = (
     ("because it is being terminated", "NamespaceTerminating", "Nothing is created in a namespace that is going."),
@@ -52,7 +56,8 @@ def hindrance_of_pod(pod: Manifest) -> Hindrance | None:
     for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             reason, message = condition.get("reason", "Unschedulable"), condition.get("message", "it has no node")
-            return Hindrance(f"Pod {pod['metadata']['name']}", reason, message, _UNSCHEDULABLE_ADVICE)
+            advice = _NO_NODE_ADVICE.get(reason, _OTHER_NO_NODE_ADVICE)
+            return Hindrance(f"Pod {pod['metadata']['name']}", reason, message, advice)
     return None
 
 
