@@ -148,6 +148,13 @@ CASES = {
         replace(SERVING, autoscaler=Autoscaler(NO_METRICS)),
         says={"ScalingActive": "HorizontalPodAutoscaler fraud: FailedGetResourceMetric: no metrics. Look."},
     ),
+    # The disruption budget.
+    "evictions_blocked": Case(
+        state(Phase.STABLE),
+        {"Ready": READY, "RolloutHealthy": ("True", "Stable"), "EvictionsBlocked": ("True", "SyncFailed")},
+        replace(SERVING, eviction_hindrance=Hindrance("PodDisruptionBudget fraud", "SyncFailed", "M", "A.")),
+        says={"EvictionsBlocked": "PodDisruptionBudget fraud: SyncFailed: M. A."},
+    ),
     # Once it serves.
     "stable": Case(
         state(Phase.STABLE),

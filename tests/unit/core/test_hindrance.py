@@ -26,6 +26,7 @@ def child(kind: str, *conditions: dict[str, Any]) -> dict[str, Any]:
     name = "fraud-aaa" if kind == "Deployment" else "fraud"
     metadata = {
         "name": name,
+        "namespace": "risk",
         "labels": {REVISION_LABEL: "aaa"} if kind == "Deployment" else {},
         "ownerReferences": [{"uid": UID, "controller": True}],
     }
@@ -35,10 +36,24 @@ def child(kind: str, *conditions: dict[str, Any]) -> dict[str, Any]:
 
 
 NO_ROOM = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: not helpful."
+NO_CLAIM = '0/1 nodes are available: persistentvolumeclaim "shared-cache" not found. not found'
+UNBOUND_CLAIM = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
 UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable", NO_ROOM)
 
 PODS = {
     "without_a_room": (pod(UNSCHEDULABLE), "Unschedulable", NO_ROOM, "ask for less in spec.resources.requests"),
+    "without_its_claim": (
+        pod(condition("PodScheduled", "False", "Unschedulable", NO_CLAIM)),
+        "Unschedulable",
+        'persistentvolumeclaim "shared-cache" not found',
+        "those whose admission policy adds it",
+    ),
+    "without_a_volume_for_its_claim": (
+        pod(condition("PodScheduled", "False", "Unschedulable", UNBOUND_CLAIM)),
+        "Unschedulable",
+        "unbound immediate PersistentVolumeClaims",
+        "those whose admission policy adds it",
+    ),
     "gated": (
         pod(condition("PodScheduled", "False", "SchedulingGated", "Scheduling is blocked due to non-empty gates")),
         "SchedulingGated",
@@ -180,6 +195,35 @@ def test_autoscalers(said: tuple[dict[str, Any], ...], reason: str | None, known
         assert autoscaler.fault is not None
         assert (autoscaler.fault.subject, autoscaler.fault.reason) == ("HorizontalPodAutoscaler fraud", reason)
         assert advice in autoscaler.fault.advice
+
+
+SYNC_FAILED = condition(
+    "DisruptionAllowed", "False", "SyncFailed", "jobs.batch does not implement the scale subresource"
+)
+TOO_FEW = condition("DisruptionAllowed", "False", "InsufficientPods", "")
+ENOUGH = condition("DisruptionAllowed", "True", "SufficientPods", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        pytest.param((), None, id="new"),
+        pytest.param((ENOUGH,), None, id="enough pods are ready"),
+        pytest.param((TOO_FEW,), None, id="too few pods are ready"),
+        pytest.param(
+            (SYNC_FAILED,),
+            "PodDisruptionBudget fraud: SyncFailed: jobs.batch does not implement the scale subresource. Until that is "
+            "put right no pod of the service can be evicted, so that drains of its nodes wait. Take its labels off "
+            "pods that it did not make: kubectl get pods -n risk -l serinus.dev/inferenceservice=fraud",
+            id="it cannot be worked out",
+        ),
+    ],
+)
+def test_disruption_budgets(said: tuple[dict[str, Any], ...], expected: str | None) -> None:
+    found = observe(UID, Children(disruption_budgets=(child("PodDisruptionBudget", *said),)))
+    assert (str(found.eviction_hindrance) if found.eviction_hindrance else None) == expected
+    foreign = observe("other", Children(disruption_budgets=(child("PodDisruptionBudget", *said),)))
+    assert foreign.eviction_hindrance is None
 
 
 def test_a_message_says_cause_object_and_next_step() -> None:

@@ -110,6 +110,8 @@ FAULT = {"status": "False", "reason": "R", "message": "M"}
             [{"type": "ScalingActive", **FAULT, "status": "True"}],
             [{"type": "ScalingActive", "status": "True"}],
         ),
+        ("PodDisruptionBudget", [{"type": "DisruptionAllowed", **FAULT}], [{"type": "DisruptionAllowed", **FAULT}]),
+        ("PodDisruptionBudget", [{"type": "DisruptionAllowed", **FAULT, "status": "True"}], None),
         ("Pod", [{"type": "PodScheduled", **FAULT, "status": "True"}], None),
         ("Pod", [{"type": "PodScheduled", **FAULT}, {"type": "Ready", **FAULT}], [{"type": "PodScheduled", **FAULT}]),
     ],
@@ -120,7 +122,7 @@ def test_conditions_are_kept_where_a_decision_reads_them_and_words_where_somethi
     timed = [one | {"lastTransitionTime": "2026-03-01T03:00:00Z"} for one in conditions]
     body = {"apiVersion": "v1", "kind": kind, "metadata": METADATA, "spec": {}, "status": {"conditions": timed}}
     slim = slim_pod(body) if kind == "Pod" else slim_child(body)
-    assert slim["status"].get("conditions") == kept
+    assert slim.get("status", {}).get("conditions") == kept
 
 
 def test_the_original_stays_as_it_is() -> None:

@@ -235,6 +235,7 @@ class InferenceServiceStatus(StatusModel):
         description="Ready: the stable revision serves. RolloutHealthy: no rollout is paused or was rolled back. "
         "MetricsAvailable: a rollout can be judged. TemplateUpToDate: the pods run the platform's present template. "
         "ScalingActive, with an autoscaler: it gets its metrics. And only while they hold: Reconciling, something is "
-        "under way; Stalled, it takes a person; Suspended.",
+        "under way; Stalled, it takes a person; Suspended; EvictionsBlocked, the disruption budget cannot be worked "
+        "out.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

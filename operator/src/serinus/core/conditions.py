@@ -68,8 +68,7 @@ def assess(
     metrics = _metrics_available(state, look)
     if metrics is not None:
         assertions.append(metrics)
-    if observed.autoscaler is not None:
-        assertions.append(_scaling_active(observed.autoscaler))
+    assertions += _of_other_children(observed)
     if problem is not None:
         assertions.append(Assertion("Stalled", "True", "WriteRefused", problem))
     elif state.rollout.phase is Phase.ROLLED_BACK:
@@ -110,9 +109,7 @@ def suspended(state: State, observed: Observed) -> tuple[Assertion, ...]:
         assertions.append(Assertion("Stalled", "True", "RolledBack", rollout.message))
     elif _cannot_begin(state, observed):
         assertions.append(Assertion("Stalled", "True", ready.reason, ready.message))
-    if observed.autoscaler is not None:
-        assertions.append(_scaling_active(observed.autoscaler))
-    return (*assertions, _rollout_healthy(rollout, rollout.policy))
+    return (*assertions, *_of_other_children(observed), _rollout_healthy(rollout, rollout.policy))
 
 
 def _cannot_begin(state: State, observed: Observed) -> bool:
@@ -132,6 +129,17 @@ def _reconciling(state: State, observed: Observed) -> Assertion:
 def _word(hindrance: Hindrance) -> str:
     """The reason as a condition takes it: what others give as theirs need not fit."""
     return hindrance.reason if _REASON.fullmatch(hindrance.reason) else "PodsHeldUp"
+
+
+def _of_other_children(observed: Observed) -> list[Assertion]:
+    """What is said of the autoscaler, if there is one, and of a disruption budget that does not work."""
+    assertions = []
+    if observed.autoscaler is not None:
+        assertions.append(_scaling_active(observed.autoscaler))
+    blocked = observed.eviction_hindrance
+    if blocked is not None:
+        assertions.append(Assertion("EvictionsBlocked", "True", _word(blocked), str(blocked)))
+    return assertions
 
 
 def _scaling_active(autoscaler: Autoscaler) -> Assertion:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from serinus.core import names
 from serinus.ports import Manifest
 
 
@@ -26,6 +27,9 @@ _NO_NODE_ADVICE: Final = {
     ),
     "SchedulingGated": "It is scheduled once its spec.schedulingGates are lifted, by whoever puts them on pods here.",
 }
+_NO_CLAIM_ADVICE: Final = (
+    "The volume is no part of the service: ask those whose admission policy adds it to its pods for the claim."
+)
 _OTHER_NO_NODE_ADVICE: Final = "The scheduler goes on trying; ask those who run it."
 
 _REFUSALS: Final = (
@@ -56,7 +60,8 @@ def hindrance_of_pod(pod: Manifest) -> Hindrance | None:
     for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             reason, message = condition.get("reason", "Unschedulable"), condition.get("message", "it has no node")
-            advice = _NO_NODE_ADVICE.get(reason, _OTHER_NO_NODE_ADVICE)
+            for_a_claim = "persistentvolumeclaim" in message.lower()
+            advice = _NO_CLAIM_ADVICE if for_a_claim else _NO_NODE_ADVICE.get(reason, _OTHER_NO_NODE_ADVICE)
             return Hindrance(f"Pod {pod['metadata']['name']}", reason, message, advice)
     return None
 
@@ -69,6 +74,24 @@ def hindrance_of_deployment(deployment: Manifest) -> Hindrance | None:
             known = ((reason, advice) for words, reason, advice in _REFUSALS if words in message)
             reason, advice = next(known, (condition.get("reason", "FailedCreate"), _OTHER_REFUSAL_ADVICE))
             return Hindrance(f"Deployment {deployment['metadata']['name']}", reason, message, advice)
+    return None
+
+
+def hindrance_of_budget(budget: Manifest) -> Hindrance | None:
+    """Why no pod may be evicted for as long as `budget` stands as it is.
+
+    None where that only takes more ready pods, as it does while some are being replaced.
+    """
+    metadata = budget["metadata"]
+    for condition in budget.get("status", {}).get("conditions", ()):
+        if condition["type"] == "DisruptionAllowed" and condition.get("reason") == "SyncFailed":
+            advice = (
+                "Until that is put right no pod of the service can be evicted, so that drains of its nodes wait. Take "
+                "its labels off pods that it did not make: "
+                f"kubectl get pods -n {metadata['namespace']} -l {names.SERVICE_LABEL}={metadata['name']}"
+            )
+            subject = f"PodDisruptionBudget {metadata['name']}"
+            return Hindrance(subject, "SyncFailed", condition.get("message", ""), advice)
     return None
 
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from serinus.core import names
-from serinus.core.hindrance import Autoscaler, Hindrance, autoscaler_of, hindrance_of_deployment, hindrance_of_pod
+from serinus.core.hindrance import (
+    Autoscaler,
+    Hindrance,
+    autoscaler_of,
+    hindrance_of_budget,
+    hindrance_of_deployment,
+    hindrance_of_pod,
+)
 from serinus.ports import Manifest
 
 _WAITING_FAILURES: Final = frozenset(
@@ -116,6 +123,8 @@ class Observed:
     hindrances: Mapping[str, Hindrance] = field(default_factory=dict)
     """What keeps pods of a revision from coming up, of each that something does."""
     autoscaler: Autoscaler | None = None
+    eviction_hindrance: Hindrance | None = None
+    """Why none of the pods may be evicted."""
     pinned: Mapping[str, Manifest] = field(default_factory=dict)
     """Pod templates kept in ControllerRevisions."""
     running: Mapping[str, Manifest] = field(default_factory=dict)
@@ -141,11 +150,13 @@ def observe(owner_uid: str, children: Children) -> Observed:
     """Read the facts out of `children`; objects with another owner do not count."""
     deployments = _by_revision(owner_uid, children.deployments)
     revisions = _by_revision(owner_uid, children.controller_revisions)
+    budgets = [one for one in children.disruption_budgets if is_owned(one, owner_uid)]
     return Observed(
         workloads={name: _workload(deployment) for name, deployment in deployments.items()},
         failures=_failures(children.pods),
         hindrances=_hindrances(deployments, children.pods),
         autoscaler=next((autoscaler_of(one) for one in children.autoscalers if is_owned(one, owner_uid)), None),
+        eviction_hindrance=next(filter(None, map(hindrance_of_budget, budgets)), None),
         pinned={name: revision["data"]["template"] for name, revision in revisions.items()},
         running={name: deployment["spec"]["template"] for name, deployment in deployments.items()},
         history={name: revision["revision"] for name, revision in revisions.items()},

@@ -20,7 +20,13 @@ _METADATA: Final = (
 )
 
 _FAULTS: Final = frozenset(
-    {("ReplicaFailure", "True"), ("PodScheduled", "False"), ("AbleToScale", "False"), ("ScalingActive", "False")}
+    {
+        ("ReplicaFailure", "True"),
+        ("PodScheduled", "False"),
+        ("AbleToScale", "False"),
+        ("ScalingActive", "False"),
+        ("DisruptionAllowed", "False"),
+    }
 )
 """Conditions and the status in which they tell of a fault."""
 
@@ -49,14 +55,21 @@ def slim_child(body: Mapping[str, Any]) -> Manifest:
     """A child that the operator applies: what it is compared by, and what its status says that decisions read."""
     slim = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": _metadata(body)}
     slim |= {part: body[part] for part in ("spec", "data", "revision") if part in body}
-    status = body.get("status", {})
-    if body["kind"] == "Deployment":
-        slim["status"] = {"readyReplicas": status.get("readyReplicas", 0)} | _conditions(status, {"ReplicaFailure"})
-    if body["kind"] == "HTTPRoute":
-        slim["status"] = {"parents": status.get("parents", [])}
-    if body["kind"] == "HorizontalPodAutoscaler" and (said := _conditions(status, {"AbleToScale", "ScalingActive"})):
-        slim["status"] = said
-    return slim
+    status = _status_of_child(body["kind"], body.get("status", {}))
+    return slim | ({"status": status} if status else {})
+
+
+def _status_of_child(kind: str, status: Mapping[str, Any]) -> Manifest:
+    match kind:
+        case "Deployment":
+            return {"readyReplicas": status.get("readyReplicas", 0)} | _conditions(status, {"ReplicaFailure"})
+        case "HTTPRoute":
+            return {"parents": status.get("parents", [])}
+        case "HorizontalPodAutoscaler":
+            return _conditions(status, {"AbleToScale", "ScalingActive"})
+        case "PodDisruptionBudget":
+            return _conditions(status, {"DisruptionAllowed"}, only_faults=True)
+    return {}
 
 
 def slim_pod(body: Mapping[str, Any]) -> Manifest:
