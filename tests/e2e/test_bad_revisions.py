@@ -56,13 +56,21 @@ FAULTS = {
         "DigestMismatch",
         ("fetch", hashlib.sha256(b"another file").hexdigest()[:8]),
     ),
-    "crash_looping": Fault({"resources": tiny_memory()}, "OOMKilled", ("server", "limits.memory")),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_unloadable_model_rolled_back_and_named(stable: InferenceServiceHandle, name: str) -> None:
-    fault = FAULTS[name]
+    _assert_rolled_back_and_named(stable, name, FAULTS[name])
+
+
+def test_crash_looping_version_rolled_back(stable: InferenceServiceHandle) -> None:
+    """Each start of its server is killed for the memory that it takes."""
+    fault = Fault({"resources": tiny_memory()}, "OOMKilled", ("server", "limits.memory"))
+    _assert_rolled_back_and_named(stable, "crash_looping", fault)
+
+
+def _assert_rolled_back_and_named(stable: InferenceServiceHandle, name: str, fault: Fault) -> None:
     stable.apply(_faulty(name, fault))
     status = wait_rolled_back(stable, f"2-{name.replace('_', '-')}")
     assert status.rollout.reason == fault.reason, status.rollout.message
