@@ -77,4 +77,4 @@ def _median_of_all(values: list[int], number: int) -> float | None:
 
 def _sample(random: Random, requests: int, error_rate: float) -> RevisionSample:
     errors = binomial(random, requests, error_rate)
-    return RevisionSample(requests, errors, requests - errors, 0, None)
+    return RevisionSample(requests, errors, requests - errors)

@@ -48,6 +48,15 @@ def changed(manifest: Manifest, changes: dict[str, Any]) -> Manifest:
     return result
 
 
+_ANALYSIS: Final = "spec.canary.analysis"
+_LATENCY: Final = f"{_ANALYSIS}.latency"
+
+
+def _percentiles(**thresholds: str) -> list[Manifest]:
+    """The checks of latency for p50="10ms" and the like."""
+    return [{"percentile": int(one.removeprefix("p")), "threshold": threshold} for one, threshold in thresholds.items()]
+
+
 def _weights(*weights: int) -> list[Manifest]:
     return [{"weightPercent": weight, "duration": "1m"} for weight in weights]
 
@@ -66,7 +75,7 @@ VALID: Final = (
             "steps": _weights(5, 25, 50),
             "analysis": {
                 "interval": "30s",
-                "latency": {"percentile": 99, "threshold": "250ms"},
+                "latency": [{"percentile": 50, "threshold": "50ms"}, {"percentile": 99, "threshold": "250ms"}],
                 "errors": {"threshold": "0.5%"},
                 "baseline": {"tolerance": "2"},
                 "minRequests": 1000,
@@ -97,10 +106,13 @@ VALID: Final = (
     Example("longest_durations", {
         "spec.canary": {"steps": [{"weightPercent": 1, "duration": "99999h"}], "deadline": "999999h"},
     }),
-    Example("smallest_threshold", {"spec.canary.analysis.latency.threshold": "100us"}),
-    Example("largest_threshold", {"spec.canary.analysis.latency.threshold": "30s"}),
-    Example("threshold_in_parts", {"spec.canary.analysis.latency.threshold": "1s500ms"}),
-    Example("threshold_in_another_unit", {"spec.canary.analysis.latency.threshold": "250000us"}),
+    Example("smallest_threshold", {_LATENCY: [{"percentile": 95, "threshold": "100us"}]}),
+    Example("largest_threshold", {_LATENCY: [{"percentile": 95, "threshold": "30s"}]}),
+    Example("threshold_in_parts", {_LATENCY: [{"percentile": 95, "threshold": "1s500ms"}]}),
+    Example("threshold_in_another_unit", {_LATENCY: [{"percentile": 95, "threshold": "250000us"}]}),
+    Example("no_percentiles", {_LATENCY: []}),
+    Example("most_percentiles", {_LATENCY: _percentiles(p50="10ms", p90="50ms", p95="100ms", p99="1s")}),
+    Example("percentiles_in_any_order", {_LATENCY: _percentiles(p99="1s", p50="10ms")}),
     Example("smallest_error_share", {"spec.canary.analysis.errors.threshold": "0.001%"}),
     Example("largest_error_share", {"spec.canary.analysis.errors.threshold": "99.999%"}),
     Example("smallest_tolerance", {"spec.canary.analysis.baseline.tolerance": "1"}),
@@ -131,7 +143,6 @@ def _steps(*steps: Manifest, deadline: str = "1h") -> Manifest:
     return {"steps": list(steps), "deadline": deadline}
 
 
-_ANALYSIS: Final = "spec.canary.analysis"
 _NEEDED: Final = "Required value"
 _URI: Final = "must be s3://bucket/path or https://host/path, without spaces or credentials"
 _VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
@@ -254,17 +265,35 @@ INVALID: Final = (
     # The analysis.
     *_wrong(f"{_ANALYSIS}.interval", "should match", interval_of_millennia="99999999999999h"),
     *_wrong(
-        f"{_ANALYSIS}.latency.threshold",
+        _LATENCY,
         "latency.threshold 260ms is not one of the bounds .*; the nearest are 250ms and 300ms",
-        threshold_between_bounds="260ms",
+        threshold_between_bounds=_percentiles(p95="260ms"),
     ),
-    *_wrong(f"{_ANALYSIS}.latency.threshold", r"the nearest are 100us\b", under_all_bounds="50us", threshold_0="0s"),
-    *_wrong(f"{_ANALYSIS}.latency.threshold", r"the nearest are 30s\b", over_all_bounds="1m"),
-    *_wrong(f"{_ANALYSIS}.latency", _NEEDED, latency_without_threshold={"percentile": 95}),
     *_wrong(
-        f"{_ANALYSIS}.latency",
-        "should be less than or equal to 99",
-        percentile_100={"percentile": 100, "threshold": "250ms"},
+        _LATENCY,
+        r"the nearest are 100us\b",
+        under_all_bounds=_percentiles(p95="50us"),
+        threshold_0=_percentiles(p95="0s"),
+    ),
+    *_wrong(_LATENCY, r"the nearest are 30s\b", over_all_bounds=_percentiles(p95="1m")),
+    *_wrong(
+        _LATENCY,
+        _NEEDED,
+        latency_without_threshold=[{"percentile": 95}],
+        threshold_without_percentile=[{"threshold": "1s"}],
+    ),
+    *_wrong(_LATENCY, "should be less than or equal to 99", percentile_100=_percentiles(p100="250ms")),
+    *_wrong(_LATENCY, "Duplicate value", percentile_twice=[*_percentiles(p95="1s"), *_percentiles(p95="2s")]),
+    *_wrong(
+        _LATENCY,
+        "a higher percentile needs a longer threshold",
+        percentiles_with_one_threshold=_percentiles(p50="1s", p99="1s"),
+        thresholds_that_fall=_percentiles(p99="10ms", p90="20ms"),
+    ),
+    *_wrong(
+        _LATENCY,
+        "Too many: 5: must have at most 4",
+        too_many_percentiles=_percentiles(p50="1ms", p60="10ms", p70="50ms", p80="100ms", p90="1s"),
     ),
     *_wrong(f"{_ANALYSIS}.errors.threshold", _SHARE, share_0="0%", share_0_to_three_digits="0.000%", share_100="100%"),
     *_wrong(f"{_ANALYSIS}.errors.threshold", "should match", share_without_percent_sign="0.01", share_101="101%"),

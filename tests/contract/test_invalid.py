@@ -21,7 +21,7 @@ PATIENCE_SECONDS: Final = 30.0
 INVALID: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "moving_version": ({"spec.model.version": "latest"}, "spec.model.version: "),
     "threshold_between_bounds": (
-        {"spec.canary.analysis.latency.threshold": "260ms"},
+        {"spec.canary.analysis.latency": [{"percentile": 95, "threshold": "260ms"}]},
         "260ms is not one of the server's histogram bounds; the nearest: 250ms and 300ms",
     ),
     "falling_weights": (

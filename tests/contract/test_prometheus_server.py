@@ -16,7 +16,7 @@ BEFORE_PROMETHEUS = 1000
 """Requests that each pod has answered before it is scraped for the first time."""
 
 PATIENCE_SECONDS = 30.0
-NOTHING = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
+NOTHING = RevisionSample(requests=0, errors=0, timed=0, slow={95: 0})
 
 PODS = {
     pod.name: pod
@@ -57,7 +57,7 @@ class Looks:
     source: PrometheusMetrics
     service: str
     ready_pods: Mapping[str, int]
-    threshold: float = 0.25
+    thresholds: Mapping[int, float] = field(default_factory=lambda: {95: 0.25})
     since: datetime | None = None
     seen: list[MetricsSample] = field(default_factory=list)
 
@@ -71,8 +71,7 @@ class Looks:
                 since=self.since,
                 now=datetime.now(UTC),
                 interval=timedelta(seconds=1),
-                latency_threshold_seconds=self.threshold,
-                percentile=95,
+                latency_thresholds=self.thresholds,
             )
         )
         if sample is not None:
@@ -105,8 +104,7 @@ class Looks:
             requests=sum(sample.requests for sample in own),
             errors=sum(sample.errors for sample in own),
             timed=sum(sample.timed for sample in own),
-            slow=sum(sample.slow for sample in own),
-            latency_seconds=None,
+            slow={one: sum(sample.slow[one] for sample in own) for one in self.thresholds},
         )
 
 
@@ -118,7 +116,7 @@ def source(server: PrometheusServer, path: str = "", namespace_label: str = "nam
 
 def test_every_request_is_counted_once_and_none_from_before(prometheus: PrometheusServer) -> None:
     looks = Looks(source(prometheus), "counted", {"new": 2, "old": 1})
-    coarse = Looks(source(prometheus), "counted", {"new": 2, "old": 1}, threshold=1)
+    coarse = Looks(source(prometheus), "counted", {"new": 2, "old": 1}, thresholds={99: 1, 50: 0.1})
     new, other, old = (PODS[f"counted-{name}"] for name in ("new-0", "new-1", "old-0"))
     looks.look()
     coarse.look()
@@ -137,11 +135,12 @@ def test_every_request_is_counted_once_and_none_from_before(prometheus: Promethe
     looks.look_at_all()
     coarse.look_at_all()
     assert looks.seen[0].revisions == {"new": NOTHING, "old": NOTHING}
-    assert looks.counted("new") == RevisionSample(58, 4, 50, 9, None)
-    assert looks.counted("old") == RevisionSample(201, 1, 200, 0, None)
-    assert coarse.counted("new") == RevisionSample(58, 4, 50, 2, None)
-    shown = [sample.revisions["new"].latency_seconds for sample in looks.seen if sample.revisions["new"].timed]
-    assert all(latency is not None and 0 < latency <= 2.5 for latency in shown)
+    assert looks.counted("new") == RevisionSample(58, 4, 50, {95: 9})
+    assert looks.counted("old") == RevisionSample(201, 1, 200, {95: 0})
+    assert coarse.counted("new") == RevisionSample(58, 4, 50, {50: 14, 99: 2})
+    shown = [sample.revisions["new"].latencies for sample in coarse.seen if sample.revisions["new"].timed]
+    assert shown
+    assert all(0 < latencies[50] < latencies[99] <= 2.5 for latencies in shown)
 
 
 def test_pods_that_come_and_go(prometheus: PrometheusServer) -> None:
@@ -157,7 +156,7 @@ def test_pods_that_come_and_go(prometheus: PrometheusServer) -> None:
     looks.ready_pods = {"new": 1}
     stays.answer(5)
     looks.look_at_all()
-    assert looks.counted("new") == RevisionSample(18, 0, 18, 0, None)
+    assert looks.counted("new") == RevisionSample(18, 0, 18, {95: 0})
 
 
 def test_a_ready_pod_that_is_not_scraped(prometheus: PrometheusServer) -> None:
@@ -205,4 +204,4 @@ def test_an_outage_of_prometheus_is_told_and_no_request_is_lost(prometheus: Prom
     looks.look()
     pod.answer(5)
     looks.look_at_all()
-    assert looks.counted("new") == RevisionSample(12, 0, 12, 0, None)
+    assert looks.counted("new") == RevisionSample(12, 0, 12, {95: 0})

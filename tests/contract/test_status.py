@@ -46,7 +46,7 @@ FULL: Final = InferenceServiceStatus(
                 "steps": [{"weightPercent": 5, "duration": "2m"}],
                 "analysis": {
                     "interval": "20s",
-                    "latency": {"percentile": 99, "threshold": "250ms"},
+                    "latency": [{"percentile": 99, "threshold": "250ms"}],
                     "errors": {"threshold": "0.5%"},
                     "baseline": {"tolerance": "2"},
                     "minRequests": 50,
@@ -74,11 +74,9 @@ FULL: Final = InferenceServiceStatus(
         step_ticks=2,
         step_requests=180,
         last_tick_at=AT,
-        canary_latency="12.3ms",
-        baseline_latency="11ms",
         checks=(
             CheckStatus(
-                check="latency",
+                check="latency-p99",
                 threshold="P99 <= 250ms",
                 canary=ArmCounts(requests=180, bad=2),
                 baseline=ArmCounts(requests=900, bad=9),
@@ -89,6 +87,8 @@ FULL: Final = InferenceServiceStatus(
                 difference_log_e=("-0.500000",),
                 absolute_log_e=("0.100000",),
                 baseline_absolute_log_e=("-1.000000",),
+                canary_latency="12.3ms",
+                baseline_latency="11ms",
                 verdict=Verdict.PASS,
                 message="2 of 180 were slower.",
             ),

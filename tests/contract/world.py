@@ -38,9 +38,7 @@ _COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
 
 def traffic(requests: int, errors: int = 0) -> RevisionSample:
     """What one look sees of a revision."""
-    return RevisionSample(
-        requests=requests, errors=errors, timed=requests - errors, slow=0, latency_seconds=0.02 if requests else None
-    )
+    return RevisionSample(requests=requests, errors=errors, timed=requests - errors)
 
 
 @dataclass

@@ -39,7 +39,7 @@ def canary(*weights: int, seconds: int = 10) -> Manifest:
         "steps": [{"weightPercent": weight, "duration": f"{seconds}s"} for weight in weights or (50,)],
         "analysis": {
             "interval": "8s",
-            "latency": {"percentile": 95, "threshold": "100ms"},
+            "latency": [{"percentile": 95, "threshold": "100ms"}],
             "errors": {"threshold": "1%"},
             "minRequests": 50,
         },

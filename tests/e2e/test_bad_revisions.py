@@ -104,7 +104,7 @@ REFUSED = {
     ),
     "falling_weights": (digits("1", canary=canary(50, 25)), "canary.steps must not fall in weight"),
     "threshold_off_the_grid": (
-        digits("1", canary={"analysis": {"latency": {"threshold": "120ms"}}}),
+        digits("1", canary={"analysis": {"latency": [{"percentile": 95, "threshold": "120ms"}]}}),
         "the nearest are 100ms and 150ms",
     ),
     "unknown_scheme": (digits("1", model={"uri": "ftp://models/1.onnx"}), "model.uri must be s3://bucket/path"),

@@ -59,7 +59,7 @@ def test_good_version_promoted(
     assert status.analysis is not None
     assert status.analysis.verdict is Verdict.PASS
     judged = {check.check: check.canary.requests for check in status.analysis.checks}
-    assert min(judged["errors"], judged["latency"]) >= 50
+    assert min(judged["errors"], judged["latency-p95"]) >= 50
     reasons = [reason for reason, _ in service.events()]
     assert reasons == ["Deployed", "CanaryStarted", "StepStarted", "Promoting", "Promoted"]
     for version in ("1", "2"):

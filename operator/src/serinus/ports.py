@@ -1,7 +1,7 @@
 """What the reconciler needs of the outside world, as protocols that the adapters implement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -26,8 +26,8 @@ class MetricsQuery:
     now: datetime
     interval: timedelta
     """The window at the first look; never less than two scrapes."""
-    latency_threshold_seconds: float | None
-    percentile: int
+    latency_thresholds: Mapping[int, float] = field(default_factory=dict)
+    """Seconds, by the percentile that is held to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class RevisionSample:
     errors: int
     timed: int
     """Requests that succeeded, and so have a duration."""
-    slow: int
-    """Those of them over the latency threshold."""
-    latency_seconds: float | None
-    """Duration at the percentile; None without requests. To show, not to decide."""
+    slow: Mapping[int, int] = field(default_factory=dict)
+    """Those of them over the threshold of each percentile; none where one is left out."""
+    latencies: Mapping[int, float] = field(default_factory=dict)
+    """Seconds at each percentile, where there were requests. To show, not to decide."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,6 @@ class Reconciler:
         if not canary.look_is_due(state, now) or policy is None or state.canary is None:
             return None
         analysis = policy.analysis
-        threshold = parse_duration(analysis.latency.threshold).total_seconds() if analysis.latency else None
         query = MetricsQuery(
             namespace=service["metadata"]["namespace"],
             service=service["metadata"]["name"],
@@ -217,8 +216,9 @@ class Reconciler:
             since=state.analysis.last_tick_at if state.analysis else None,
             now=now,
             interval=parse_duration(analysis.interval),
-            latency_threshold_seconds=threshold,
-            percentile=analysis.latency.percentile if analysis.latency else 95,
+            latency_thresholds={
+                one.percentile: parse_duration(one.threshold).total_seconds() for one in analysis.latency
+            },
         )
         memory = self._memory(service)
         if memory.failed_look is not None:

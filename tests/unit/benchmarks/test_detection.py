@@ -8,9 +8,9 @@ from benchmarks.detection.rollouts import Traffic, judge
 from benchmarks.detection.rules import ArgoRollouts, Flagger, Rule
 from serinus.ports import RevisionSample
 
-GOOD = RevisionSample(100, 1, 99, 0, None)
-BAD = RevisionSample(100, 2, 98, 0, None)
-STABLE = RevisionSample(100, 0, 100, 0, None)
+GOOD = RevisionSample(100, 1, 99)
+BAD = RevisionSample(100, 2, 98)
+STABLE = RevisionSample(100, 0, 100)
 
 B, G = BAD, GOOD
 

@@ -25,7 +25,7 @@ SERVICE = "digits -n vision"
 
 POLICY: dict[str, Any] = {
     "steps": [{"weightPercent": 20, "duration": "2m"}, {"weightPercent": 50, "duration": "5m"}],
-    "analysis": {"interval": "30s", "latency": {"threshold": "100ms"}, "minRequests": 100},
+    "analysis": {"interval": "30s", "latency": [{"percentile": 95, "threshold": "100ms"}], "minRequests": 100},
     "deadline": "1h",
 }
 
@@ -72,7 +72,7 @@ class Traffic:
         errors = round(requests * self.failing.get(version, 0))
         timed = requests - errors
         slow = round(timed * self.slow.get(version, 0))
-        return RevisionSample(requests, errors, timed, slow, 0.02 if timed else None)
+        return RevisionSample(requests, errors, timed, {95: slow}, {95: 0.02} if timed else {})
 
 
 class World:

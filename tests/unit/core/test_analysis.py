@@ -1,6 +1,7 @@
 """The verdicts of the analysis, as a table of looks and what is said after them."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -20,22 +21,22 @@ Look = tuple[RevisionSample, RevisionSample]
 def failing(bad: int, requests: int) -> RevisionSample:
     """Requests of which some failed, and none that succeeded was slow."""
     good = requests - bad
-    return RevisionSample(requests=requests, errors=bad, timed=good, slow=0, latency_seconds=0.02)
+    return RevisionSample(requests=requests, errors=bad, timed=good)
 
 
 def slow(bad: int, requests: int) -> RevisionSample:
     """Requests that all succeeded, some of them slowly."""
-    return RevisionSample(requests=requests, errors=0, timed=requests, slow=bad, latency_seconds=0.02)
+    return RevisionSample(requests=requests, errors=0, timed=requests, slow={95: bad})
 
 
-NO_REQUESTS = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
+NO_REQUESTS = RevisionSample(requests=0, errors=0, timed=0)
 
 
 def policy(errors: str = "1%", latency: str | None = "100ms", tolerance: str = "1.5", minimum: int = 100) -> Analysis:
     return Analysis.model_validate(
         {
             "errors": {"threshold": errors},
-            "latency": latency and {"percentile": 95, "threshold": latency},
+            "latency": [{"percentile": 95, "threshold": latency}] if latency else [],
             "baseline": {"tolerance": tolerance},
             "minRequests": minimum,
         }
@@ -161,11 +162,51 @@ def test_verdict(case: Case) -> None:
 
 
 def test_latency_is_judged_by_the_requests_that_succeeded() -> None:
-    state = after([(RevisionSample(100, 40, 60, 6, 0.2), RevisionSample(300, 3, 297, 2, 0.1))], policy())
-    latency = check(state, "latency")
+    state = after([(RevisionSample(100, 40, 60, {95: 6}), RevisionSample(300, 3, 297, {95: 2}))], policy())
+    latency = check(state, "latency-p95")
     assert (latency.canary.requests, latency.canary.bad) == (60, 6)
     assert (latency.baseline.requests, latency.baseline.bad) == (297, 2)
     assert (check(state, "errors").canary.requests, check(state, "errors").canary.bad) == (100, 40)
+
+
+def percentiles(**thresholds: str) -> Analysis:
+    checks = [{"percentile": int(name[1:]), "threshold": threshold} for name, threshold in thresholds.items()]
+    return Analysis.model_validate({"latency": checks})
+
+
+@pytest.mark.parametrize(
+    ("over", "failed"),
+    [
+        pytest.param({50: 30, 90: 1, 99: 0}, [], id="none"),
+        pytest.param({50: 90, 90: 5, 99: 1}, ["latency-p50"], id="the_lowest"),
+        pytest.param({50: 30, 90: 8, 99: 8}, ["latency-p99"], id="the_highest"),
+        pytest.param({50: 99, 90: 90, 99: 90}, ["latency-p50", "latency-p90", "latency-p99"], id="all"),
+    ],
+)
+def test_each_percentile_is_judged_by_itself(over: dict[int, int], failed: list[str]) -> None:
+    rules = percentiles(p99="1s", p50="50ms", p90="250ms")
+    canary = RevisionSample(100, 0, 100, over, {50: 0.04, 90: 0.2, 99: 0.9})
+    stable = RevisionSample(100, 0, 100, {50: 30, 90: 4, 99: 1})
+    state = after([(canary, stable)] * 4, rules)
+    assert [one.check for one in state.checks] == ["errors", "latency-p50", "latency-p90", "latency-p99"]
+    assert [one.check for one in state.checks if one.verdict is Verdict.FAIL] == failed
+    assert [one.canary.bad for one in state.checks] == [0, *(4 * over[one] for one in (50, 90, 99))]
+    assert [one.canary_latency for one in state.checks] == [None, "40ms", "200ms", "900ms"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "rejects_at"),
+    [
+        (Analysis(), 200),
+        (percentiles(p95="100ms"), 400),
+        (percentiles(p50="50ms", p99="500ms"), 600),
+        (percentiles(p50="50ms", p90="100ms", p95="250ms", p99="500ms"), 1000),
+    ],
+)
+def test_the_more_tests_there_are_the_more_each_has_to_show(rules: Analysis, rejects_at: int) -> None:
+    state = after([(failing(0, 100), failing(0, 100))], rules)
+    for one in analysis.log_e_values(rules, state):
+        assert math.exp(one.critical) == pytest.approx(rejects_at)
 
 
 def test_a_look_counts_once() -> None:
@@ -221,7 +262,7 @@ def test_state_is_json_without_floats_and_small() -> None:
         (
             [(slow(90, 100), slow(1, 300))] * 2,
             policy(),
-            "latency",
+            "latency-p95",
             "P95 <= 100ms: 180 of 200 requests of version 3 were slower (90.0%, 5.0% allowed); stable: 2 of 600 (0.3%)",
         ),
         (
@@ -286,7 +327,7 @@ def test_the_message_gives_the_evidence(looks: list[Look], rules: Analysis, name
 
 
 def test_the_verdict_is_explained() -> None:
-    failed = after([(RevisionSample(100, 50, 50, 45, 0.2), failing(0, 300))] * 2, policy())
+    failed = after([(RevisionSample(100, 50, 50, {95: 45}), failing(0, 300))] * 2, policy())
     assert failed.message == ". ".join(one.message for one in failed.checks)
     assert (
         after([(NO_REQUESTS, failing(0, 9))], policy()).message == "No request has reached version 3 in this step yet"
@@ -302,9 +343,9 @@ def test_the_verdict_is_explained() -> None:
     [(None, None), (0.0000951, "0.0951ms"), (0.01234, "12.3ms"), (0.9994, "999ms"), (0.9996, "1s"), (12.345, "12.3s")],
 )
 def test_latency_is_shown_to_three_digits(seconds: float | None, shown: str | None) -> None:
-    sample = RevisionSample(requests=1, errors=0, timed=1, slow=0, latency_seconds=seconds)
-    state = after([(sample, sample)], policy())
-    assert (state.canary_latency, state.baseline_latency) == (shown, shown)
+    sample = RevisionSample(requests=1, errors=0, timed=1, latencies={} if seconds is None else {95: seconds})
+    latency = check(after([(sample, NO_REQUESTS)], policy()), "latency-p95")
+    assert (latency.canary_latency, latency.baseline_latency) == (shown, None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from serinus.core import analysis, evalue
 from serinus.core.evalue import Counts
 from serinus.ports import RevisionSample
 
-POLICY = Analysis.model_validate({"errors": {"threshold": "1%"}, "latency": {"threshold": "100ms"}})
+POLICY = Analysis.model_validate({"errors": {"threshold": "1%"}, "latency": [{"percentile": 95, "threshold": "100ms"}]})
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 
 
@@ -25,8 +25,8 @@ def counts(draw: st.DrawFn, most: int = 100_000) -> Counts:
 @st.composite
 def samples(draw: st.DrawFn) -> RevisionSample:
     errors, timed = draw(counts()), draw(counts())
-    latency = draw(st.none() | st.floats(1e-5, 30))
-    return RevisionSample(errors.requests, errors.bad, timed.requests, timed.bad, latency)
+    latencies = draw(st.just({}) | st.fixed_dictionaries({95: st.floats(1e-5, 30)}))
+    return RevisionSample(errors.requests, errors.bad, timed.requests, {95: timed.bad}, latencies)
 
 
 looks = st.lists(st.tuples(samples(), samples()), min_size=1, max_size=8)
@@ -56,7 +56,7 @@ def test_evidence_is_always_finite_and_counts_add_up(seen: list[tuple[RevisionSa
     errors, latency = state.checks
     assert errors.canary.requests == sum(canary.requests for canary, _ in seen)
     assert errors.canary.bad == sum(canary.errors for canary, _ in seen)
-    assert latency.baseline.bad == sum(baseline.slow for _, baseline in seen)
+    assert latency.baseline.bad == sum(baseline.slow[95] for _, baseline in seen)
     for check in state.checks:
         for value in (
             *check.relative_log_e,

@@ -1,6 +1,7 @@
 """Whole rollouts simulated from fixed seeds: how often good versions are condemned, how soon bad ones are."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from serinus.ports import RevisionSample
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 GOOD_RECORD = 40
-POLICY = Analysis.model_validate({"errors": {"threshold": "1%"}, "latency": {"threshold": "100ms"}})
+POLICY = Analysis.model_validate({"errors": {"threshold": "1%"}, "latency": [{"percentile": 95, "threshold": "100ms"}]})
 ERRORS = Analysis.model_validate({"errors": {"threshold": "1%"}})
 
 
@@ -30,7 +31,7 @@ class Arm:
         failed = random.binomial(self.requests, self.errors, looks)
         slow = random.binomial(self.requests - failed, self.slow)
         return [
-            RevisionSample(self.requests, bad, self.requests - bad, late, None)
+            RevisionSample(self.requests, bad, self.requests - bad, {95: late})
             for bad, late in zip(failed.tolist(), slow.tolist(), strict=True)
         ]
 
@@ -63,12 +64,35 @@ class Hiccup:
     def draw(self, looks: int, random: np.random.Generator) -> list[RevisionSample]:
         samples = self.arm.draw(looks, random)
         failed = self.arm.requests // 2
-        samples[looks // 2] = RevisionSample(self.arm.requests, failed, self.arm.requests - failed, 0, None)
+        samples[looks // 2] = RevisionSample(self.arm.requests, failed, self.arm.requests - failed)
+        return samples
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A revision as it truly is, with the shares of its requests over a threshold for each of several percentiles."""
+
+    requests: int
+    slower: Mapping[int, float]
+
+    def draw(self, looks: int, random: np.random.Generator) -> list[RevisionSample]:
+        """Of the requests over one threshold, some are over the next, which is longer."""
+        samples = []
+        for _ in range(looks):
+            slow, over, share_before = {}, self.requests, 1.0
+            for percentile, share in self.slower.items():
+                over = int(random.binomial(over, share / share_before))
+                slow[percentile], share_before = over, share
+            samples.append(RevisionSample(self.requests, 0, self.requests, slow))
         return samples
 
 
 def roll_out(
-    canary: Arm | Change | Hiccup, baseline: Arm | Change, seed: int, looks: int = 60, policy: Analysis = POLICY
+    canary: Arm | Change | Hiccup | Tail,
+    baseline: Arm | Change | Tail,
+    seed: int,
+    looks: int = 60,
+    policy: Analysis = POLICY,
 ) -> Ending:
     random = np.random.default_rng(seed)
     state = AnalysisStatus()
@@ -87,6 +111,17 @@ def test_equal_arms_1000_seeded_runs_at_most_1_percent_false_rollback() -> None:
     arm = Arm(50, errors=0.01, slow=0.05)
     endings = [roll_out(arm, arm, seed) for seed in range(1000)]
     assert sum(ending.what == "failed" for ending in endings) <= 10
+
+
+def test_equal_arms_judged_at_four_percentiles_at_most_1_percent_false_rollback() -> None:
+    """All limits are exactly met. What is over one threshold is over the shorter ones, so mistakes come together."""
+    arm = Tail(50, {50: 0.5, 90: 0.1, 95: 0.05, 99: 0.01})
+    thresholds = {50: "50ms", 90: "100ms", 95: "250ms", 99: "1s"}
+    policy = Analysis.model_validate(
+        {"latency": [{"percentile": one, "threshold": threshold} for one, threshold in thresholds.items()]}
+    )
+    endings = [roll_out(arm, arm, seed, policy=policy) for seed in range(400)]
+    assert sum(ending.what == "failed" for ending in endings) <= 4
 
 
 def test_noisy_traffic_within_the_limits_is_never_condemned() -> None:

@@ -39,10 +39,10 @@ def test_a_rollout_under_way(world: World) -> None:
         "why Step 1 of 2: version 2 gets 20% of the requests and is judged.",
         "",
         "2 looks, verdict Pass; this step has seen 360 of 100 requests",
-        "check new stable bad looks e limit e stable rejects at verdict",
+        "check new stable last look bad looks e limit e stable rejects at verdict",
     ]
-    assert "errors <= 1% 0 of 360 (0%) 7 of 1440 (0.49%) 0 0.33 0.32 400 Pass" in shown(world)
-    assert "latency at the percentile in the last look: new 20ms, stable 20ms" in shown(world)
+    assert "errors <= 1% 0 of 360 (0%) 7 of 1440 (0.49%) - 0 0.33 0.32 400 Pass" in shown(world)
+    assert any(line.startswith("P95 <= 100ms 0 of 360 (0%) ") and " 20ms / 20ms " in line for line in shown(world))
     assert "What you can do:" in shown(world)
     assert any(line.startswith("kubectl serinus pause digits -n vision ") for line in shown(world))
 

@@ -193,7 +193,7 @@ class FakeMetrics:
         samples = {}
         for revision in query.ready_pods:
             errors = round(600 * self.failing.get(revision, 0))
-            samples[revision] = RevisionSample(600, errors, 600 - errors, 0, 0.02)
+            samples[revision] = RevisionSample(600, errors, 600 - errors)
         return MetricsSample(query.now, samples)
 
 

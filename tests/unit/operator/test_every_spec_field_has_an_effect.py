@@ -31,7 +31,7 @@ BASE: Final[Spec] = {
     "autoscaling": {"minReplicas": 4},
     "canary": {
         "steps": [{"weightPercent": 20, "duration": "2m"}, {"weightPercent": 50, "duration": "5m"}],
-        "analysis": {"interval": "30s", "latency": {"percentile": 90, "threshold": "100ms"}, "minRequests": 100},
+        "analysis": {"interval": "30s", "latency": [{"percentile": 90, "threshold": "100ms"}], "minRequests": 100},
         "deadline": "1h",
     },
 }
@@ -96,7 +96,7 @@ def query(spec: Spec) -> object:
     bench.clock.pass_by(3600)
     bench.settle()
     (look, *_) = bench.metrics.queries
-    return look.interval, look.latency_threshold_seconds, look.percentile, sorted(look.ready_pods.values())
+    return look.interval, look.latency_thresholds, sorted(look.ready_pods.values())
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ SETTINGS = Settings.model_validate(
 
 QUICK = {
     "steps": [{"weightPercent": 50, "duration": "1m"}],
-    "analysis": {"interval": "30s", "latency": {"percentile": 90, "threshold": "100ms"}},
+    "analysis": {"interval": "30s", "latency": [{"percentile": 90, "threshold": "100ms"}]},
 }
 
 
@@ -518,7 +518,7 @@ def test_a_look_asks_for_what_the_policy_needs() -> None:
     assert (query.namespace, query.service) == ("risk", "fraud")
     assert query.ready_pods == {bench.cluster.revision_of("1"): 2, bench.cluster.revision_of("2"): 2}
     assert (query.since, query.now) == (None, bench.clock.now)
-    assert (query.interval, query.latency_threshold_seconds, query.percentile) == (timedelta(seconds=30), 0.1, 90)
+    assert (query.interval, query.latency_thresholds) == (timedelta(seconds=30), {90: 0.1})
     before = bench.clock.now
     bench.clock.pass_by(30)
     bench.visit()

@@ -13,15 +13,15 @@ def spec(**canary: Any) -> InferenceServiceSpec:  # noqa: ANN401 - fields of spe
         {
             "model": {"uri": "s3://models/fraud/2/model.onnx", "version": "2"},
             "autoscaling": {"minReplicas": 4},
-            "canary": {"steps": STEPS, "analysis": {"latency": {"threshold": "100ms"}}} | canary,
+            "canary": {"steps": STEPS, "analysis": {"latency": [{"percentile": 95, "threshold": "100ms"}]}} | canary,
         }
     )
 
 
 def scenario(
     requests_per_second: float = 50,
-    stable: Quality = Quality(0.002, 0.01),  # noqa: B008 - immutable
-    canary: Quality = Quality(0.002, 0.01),  # noqa: B008
+    stable: Quality = Quality(0.002, {95: 0.01}),  # noqa: B008 - immutable
+    canary: Quality = Quality(0.002, {95: 0.01}),  # noqa: B008
     has_gateway: bool = False,
     **policy: Any,  # noqa: ANN401
 ) -> Scenario:

@@ -17,7 +17,7 @@ spec:
   autoscaling: {minReplicas: 4}
   canary:
     steps: [{weightPercent: 20, duration: 2m}, {weightPercent: 50, duration: 3m}]
-    analysis: {latency: {threshold: 100ms}, minRequests: 299, interval: 1m}
+    analysis: {latency: [{percentile: 95, threshold: 100ms}], minRequests: 299, interval: 1m}
 """
 
 RATES = ["--requests-per-second", "50", "--stable-error-rate", "0.2%", "--canary-error-rate", "0.2"]
@@ -64,6 +64,55 @@ def test_json(manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert report["steps"][0] == {"weightPercent": 20, "seconds": 120, "share": 0.2}
 
 
+PERCENTILES = (
+    "[{percentile: 95, threshold: 100ms}]",
+    "[{percentile: 50, threshold: 20ms}, {percentile: 99, threshold: 1s}]",
+)
+
+
+def test_slow_rates_of_several_percentiles(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text(MANIFEST.replace(*PERCENTILES))
+    good = [*RATES[:-1], "0.2%", "--stable-slow-rate", "p50=30%"]
+    assert simulate(monkeypatch, manifest, *good, "--canary-slow-rate", "P99=40%", "-o", "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["outcomes"]["rolledBack"]["reasons"] == {"HighLatency": 1}
+    smallest = report["smallestSlowRatesCaught"]
+    assert 0.004 < smallest["P99"] < 0.02
+    assert 0.3 < smallest["P50"] < 0.7
+    assert simulate(monkeypatch, manifest, *good, "--canary-slow-rate", "P99=40%") == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "slower than 20ms 30% 40% 50%" in lines, "what is over the longer threshold is over the shorter"
+    assert "slower than 1s 0% 40% 1%" in lines
+    assert sum("slower than 1s or more" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "rates", "says"),
+    [
+        pytest.param(PERCENTILES, ["2%"], "judges P50 and P99: say whose slow rate it is, as in P50=0.02", id="whose"),
+        pytest.param(PERCENTILES, ["P95=2%"], "nothing is held to: the policy judges P50 and P99", id="another_one"),
+        pytest.param(PERCENTILES, ["P50=2%", "P99=3%"], "slow rate of P99, 0.03, is over that of P50", id="impossible"),
+        pytest.param(
+            ("[{percentile: 95, threshold: 100ms}]", "[]"), ["2%"], "the policy judges no latency", id="no_latency"
+        ),
+    ],
+)
+def test_slow_rates_that_mean_nothing_are_refused(
+    edit: tuple[str, str],
+    rates: list[str],
+    says: str,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest.write_text(MANIFEST.replace(*edit))
+    given = [part for rate in rates for part in ("--canary-slow-rate", rate)]
+    assert simulate(monkeypatch, manifest, *RATES, *given) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_the_same_command_prints_and_draws_the_same(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,7 +131,7 @@ def test_the_same_command_prints_and_draws_the_same(
     [
         pytest.param(
             ("100ms", "110ms"),
-            "spec.canary.analysis.latency.threshold: Value error, 110ms is not one of the server's histogram bounds",
+            "spec.canary.analysis.latency.0.threshold: Value error, 110ms is not one of the server's histogram bounds",
             id="threshold_between_buckets",
         ),
         pytest.param(('version: "2"', "version: latest"), "spec.model.version: ", id="version_that_moves"),

@@ -34,11 +34,11 @@ RUNS: dict[str, tuple[Scenario, Expected]] = {
     "good_version_promoted": (scenario(), Expected(Outcome.PROMOTED, "Promoted")),
     "good_version_promoted_behind_a_gateway": (scenario(has_gateway=True), Expected(Outcome.PROMOTED, "Promoted")),
     "failing_version_rolled_back": (
-        scenario(canary=Quality(0.2, 0.01)),
+        scenario(canary=Quality(0.2, {95: 0.01})),
         Expected(Outcome.ROLLED_BACK, "HighErrorRate"),
     ),
     "slow_version_rolled_back": (
-        scenario(canary=Quality(0.002, 0.3)),
+        scenario(canary=Quality(0.002, {95: 0.3})),
         Expected(Outcome.ROLLED_BACK, "HighLatency"),
     ),
     "bad_environment_pauses": (
@@ -75,7 +75,7 @@ def test_outcome(situation: Scenario, expected: Expected) -> None:
 
 
 def test_the_same_seed_gives_the_same_rollout() -> None:
-    situation = scenario(canary=Quality(0.02, 0.05))
+    situation = scenario(canary=Quality(0.02, {95: 0.05}))
     assert World(situation, 4).run() == World(situation, 4).run()
     assert len({World(situation, seed).run().served.requests for seed in range(5)}) > 1
 
@@ -116,7 +116,7 @@ def test_the_smallest_excess_that_is_caught(
     """Some way over what is allowed (1% errors, 5% slow) or 1.5 times stable's, closer with more traffic."""
     for smallest, (least, most) in (
         (smallest_error_rate_caught(situation, 10), errors),
-        (smallest_slow_rate_caught(situation, 10), slow),
+        (smallest_slow_rate_caught(situation, 95, 10), slow),
     ):
         assert smallest is not None
         assert least <= smallest <= most
@@ -170,7 +170,7 @@ def test_the_weight_in_effect_is_what_the_pods_make() -> None:
         pytest.param(lambda: scenario(requests_per_second=-1), id="negative_traffic"),
         pytest.param(lambda: scenario(requests_per_second=float("nan")), id="traffic_that_is_no_number"),
         pytest.param(lambda: Quality(1.5), id="more_errors_than_requests"),
-        pytest.param(lambda: Quality(0, -0.1), id="fewer_slow_requests_than_none"),
+        pytest.param(lambda: Quality(0, {95: -0.1}), id="fewer_slow_requests_than_none"),
     ],
 )
 def test_what_cannot_be_is_refused(build: object) -> None:

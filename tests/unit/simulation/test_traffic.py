@@ -43,8 +43,19 @@ def test_parts_of_requests_add_up() -> None:
 
 
 def test_slow_requests_are_among_those_that_succeed() -> None:
-    traffic = Traffic(100, Quality(0), Quality(0.5, slow_rate=1), START, seed=1)
+    traffic = Traffic(100, Quality(0), Quality(0.5, {95: 1.0}), START, seed=1)
     traffic.flow(at(10), 1)
     canary, _ = traffic.count(Window(START, at(10)))
     assert canary.requests == 1000
-    assert canary.slow == canary.timed == 1000 - canary.errors
+    assert canary.slow == {95: canary.timed}
+    assert canary.timed == 1000 - canary.errors
+
+
+def test_requests_over_a_threshold_are_over_the_shorter_ones_too() -> None:
+    traffic = Traffic(100, Quality(0), Quality(0, {99: 0.02, 50: 0.4, 95: 0.02}), START, seed=1)
+    traffic.flow(at(100), 1)
+    canary, _ = traffic.count(Window(START, at(100)))
+    assert 3700 < canary.slow[50] < 4300
+    assert canary.slow[95] == canary.slow[99]
+    assert 130 < canary.slow[99] < 270
+    assert traffic.served.bad == canary.slow[99], "what is over P50's threshold alone is no bad request"

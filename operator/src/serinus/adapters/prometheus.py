@@ -8,7 +8,7 @@ is an error and never "no requests".
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -87,7 +87,7 @@ class PrometheusMetrics:
             revision: [pod for pod in pods if pod.labels.get("revision") == revision] for revision in query.ready_pods
         }
         samples = {
-            revision: _count(own, window, query.latency_threshold_seconds, latencies.get(revision))
+            revision: _count(own, window, query.latency_thresholds, latencies.get(revision, {}))
             for revision, own in by_revision.items()
         }
         return MetricsSample(window.until, samples)
@@ -104,18 +104,27 @@ class PrometheusMetrics:
         except (KeyError, TypeError, ValueError) as error:
             raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
 
-    def _latencies(self, query: MetricsQuery, window: Window) -> dict[str, float]:
-        """The duration in seconds at the percentile, of each revision that had requests."""
+    def _latencies(self, query: MetricsQuery, window: Window) -> dict[str, dict[int, float]]:
+        """The duration in seconds at each percentile, of each revision that had requests."""
+        if not query.latency_thresholds:
+            return {}
         selector = f"{_DURATIONS}{self._selector(query)}"
         # A rate needs two samples, which a short window may not hold.
         span = max(window.until - window.since, REACH_SCRAPES * self._scrape_interval)
         rate = f"sum by (revision, le) (rate({selector}[{_promql_duration(span)}]))"
-        result = self._ask(f"histogram_quantile({query.percentile / 100:g}, {rate})", window.until)
+        quantiles = (
+            f'label_replace(histogram_quantile({percentile / 100:g}, {rate}), "percentile", "{percentile}", "", "")'
+            for percentile in query.latency_thresholds
+        )
+        latencies: dict[str, dict[int, float]] = {}
         try:
-            values = {entry["metric"]["revision"]: float(entry["value"][1]) for entry in result}
+            for entry in self._ask(" or ".join(quantiles), window.until):
+                percentile, seconds = int(entry["metric"]["percentile"]), float(entry["value"][1])
+                if math.isfinite(seconds):
+                    latencies.setdefault(entry["metric"]["revision"], {})[percentile] = seconds
         except (KeyError, TypeError, ValueError) as error:
             raise MetricsUnavailableError(f"{self._name} answered with series of no known form: {error!r}") from error
-        return {revision: value for revision, value in values.items() if math.isfinite(value)}
+        return latencies
 
     def _require_all_scraped(self, query: MetricsQuery, window: Window, pods: Sequence[ScrapedPod]) -> None:
         """Raise MetricsUnavailableError unless as many pods as are ready have a sample just before the window's end.
@@ -163,7 +172,7 @@ class PrometheusMetrics:
 
     def _require_all_series(self, query: MetricsQuery, pods: Sequence[ScrapedPod]) -> None:
         """Raise MetricsUnavailableError if a pod that serves lacks a series, which would pass for "no requests"."""
-        bounds = [] if query.latency_threshold_seconds is None else [query.latency_threshold_seconds, math.inf]
+        bounds = [*query.latency_thresholds.values(), math.inf] if query.latency_thresholds else []
         for pod in pods:
             if _BUILD_INFO not in pod.series:
                 continue
@@ -226,12 +235,12 @@ class PrometheusMetrics:
 
 
 def _count(
-    pods: Sequence[ScrapedPod], window: Window, threshold_seconds: float | None, latency_seconds: float | None
+    pods: Sequence[ScrapedPod], window: Window, thresholds: Mapping[int, float], latencies: Mapping[int, float]
 ) -> RevisionSample:
     """The requests of one revision's pods."""
     since, until = window.since.timestamp(), window.until.timestamp()
     requests_by_code: dict[str, float] = {}
-    timed = slow = 0.0
+    timed, slow = 0.0, dict.fromkeys(thresholds, 0.0)
     for pod in pods:
         for key in pod.series:
             if key[0] == _REQUESTS:
@@ -239,15 +248,15 @@ def _count(
                 requests_by_code[code] = requests_by_code.get(code, 0) + pod.increase(key, since, until)
         pod_timed = pod.increase((_DURATIONS, math.inf), since, until)
         timed += pod_timed
-        if threshold_seconds is not None:
+        for percentile, threshold in thresholds.items():
             # A restart that the smaller of the two counters shows and the larger hides could make this negative.
-            slow += max(0.0, pod_timed - pod.increase((_DURATIONS, threshold_seconds), since, until))
+            slow[percentile] += max(0.0, pod_timed - pod.increase((_DURATIONS, threshold), since, until))
     return RevisionSample(
         requests=round(sum(requests_by_code.values())),
         errors=round(sum(count for code, count in requests_by_code.items() if code.startswith("5"))),
         timed=round(timed),
-        slow=round(slow),
-        latency_seconds=latency_seconds if timed else None,
+        slow={percentile: round(count) for percentile, count in slow.items()},
+        latencies=latencies if timed else {},
     )
 
 
@@ -262,10 +271,12 @@ def _holds_series(data: object) -> bool:
 def _le_matcher(query: MetricsQuery) -> str:
     """A matcher of the buckets that count, however their bound is written, and of series without a bound."""
     forms = ["", "[+]Inf"]
-    if query.latency_threshold_seconds is not None:
-        whole, _, fraction = f"{Decimal(repr(query.latency_threshold_seconds)).normalize():f}".partition(".")
+    for threshold in query.latency_thresholds.values():
+        whole, _, fraction = f"{Decimal(repr(threshold)).normalize():f}".partition(".")
+        forms.append(f"{whole}[.]{fraction}0*" if fraction else f"{whole}([.]0*)?")
+    if query.latency_thresholds:
         # 1 may stand as 1.0 or 1e+00. All exponents are let pass, and the numbers compared when they are read.
-        forms += [f"{whole}[.]{fraction}0*" if fraction else f"{whole}([.]0*)?", "[0-9.]+e[-+]?[0-9]+"]
+        forms.append("[0-9.]+e[-+]?[0-9]+")
     return f"le=~{_quoted('|'.join(forms))}"
 
 

@@ -146,8 +146,10 @@ class ArmCounts(StatusModel):
 class CheckStatus(StatusModel):
     """The evidence of one check, gathered since the rollout began."""
 
-    check: Literal["errors", "latency"] = Field(
-        description="What counts as bad: errors, requests that failed; latency, requests slower than the threshold."
+    check: str = Field(
+        max_length=16,
+        description="What counts as bad: errors, requests that failed; latency-p95 and the like, requests slower than "
+        "the threshold of that percentile.",
     )
     threshold: str = Field(max_length=64, description="The limit in words, such as 'P95 <= 250ms'.")
     canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
@@ -177,6 +179,14 @@ class CheckStatus(StatusModel):
     baseline_absolute_log_e: tuple[str, ...] = Field(
         default=(), max_length=16, description="The same of the stable revision: does it break the limit too?"
     )
+    canary_latency: str | None = Field(
+        default=None,
+        max_length=16,
+        description="The new revision's latency at the percentile, in the last look. To show, not to decide.",
+    )
+    baseline_latency: str | None = Field(
+        default=None, max_length=16, description="The stable revision's latency at the percentile, in the last look."
+    )
     verdict: Verdict = Field(default=Verdict.NO_DATA, description="What this check says so far.")
     message: str = Field(default="", max_length=512, description="The evidence in a sentence.")
 
@@ -190,16 +200,6 @@ class AnalysisStatus(StatusModel):
     step_ticks: int = Field(default=0, description="Looks taken in this step.")
     step_requests: int = Field(default=0, description="Requests of the new revision seen in this step.")
     last_tick_at: datetime | None = Field(default=None, description="Up to when requests are counted.")
-    canary_latency: str | None = Field(
-        default=None,
-        max_length=16,
-        description="The new revision's latency at the percentile, in the last look.",
-    )
-    baseline_latency: str | None = Field(
-        default=None,
-        max_length=16,
-        description="The stable revision's latency at the percentile, in the last look.",
-    )
     checks: tuple[CheckStatus, ...] = Field(default=(), max_length=8, description="The evidence of each check.")
 
 

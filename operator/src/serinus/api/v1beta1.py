@@ -222,10 +222,9 @@ class CanaryStep(SpecModel):
 
 
 class LatencyCheck(SpecModel):
-    """How slow the new revision may be."""
+    """How slow the new revision may be, at one percentile."""
 
     percentile: Whole = Field(
-        default=95,
         ge=50,
         le=99,
         description="Which percentile of the durations of successful requests is held to the threshold: with 95, at "
@@ -304,14 +303,27 @@ class BaselineComparison(SpecModel):
 class Analysis(SpecModel):
     """How the new revision is judged while it serves part of the traffic."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "self.latency.all(one, self.latency.all(other, one.percentile >= other.percentile || "
+                "duration(one.threshold) < duration(other.threshold)))",
+                "analysis.latency: a higher percentile needs a longer threshold; else the lower one decides nothing",
+                fieldPath=".latency",
+            )
+        )
+    )
+
     interval: Duration = Field(
         default="30s",
         description="How often the metrics are looked at, such as 30s; at least four scrapes pass between two looks. "
         "Looking more often finds a bad revision sooner and makes no verdict less safe.",
     )
-    latency: LatencyCheck | None = Field(
-        default=None,
-        description="The latency that the new revision is held to. Left out: latency is not judged.",
+    latency: Annotated[tuple[LatencyCheck, ...], Field(max_length=4)] = Field(
+        default=(),
+        description="The latency that the new revision is held to, at one or more percentiles. Each is a check of its "
+        "own; that there are several makes a roll-back by mistake no likelier. Left out: latency is not judged.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["percentile"]},
     )
     errors: ErrorsCheck = Field(
         default=ErrorsCheck(), description="The share of failing requests that the new revision is held to."
@@ -333,6 +345,24 @@ class Analysis(SpecModel):
         description="What to do when a step has taken five times its duration and has still seen too few requests. "
         "Pause waits for more requests or for a person, Promote takes the step for passed, Rollback rolls back.",
     )
+
+    @field_validator("latency")
+    @classmethod
+    def _percentiles_are_different(cls, latency: tuple[LatencyCheck, ...]) -> tuple[LatencyCheck, ...]:
+        if len({one.percentile for one in latency}) < len(latency):
+            raise ValueError("must name each percentile once")
+        return latency
+
+    @field_validator("latency")
+    @classmethod
+    def _thresholds_rise_with_percentiles(cls, latency: tuple[LatencyCheck, ...]) -> tuple[LatencyCheck, ...]:
+        for lower, higher in pairwise(sorted(latency, key=lambda one: one.percentile)):
+            if units.parse_duration(lower.threshold) >= units.parse_duration(higher.threshold):
+                raise ValueError(
+                    f"P{higher.percentile} needs a longer threshold than P{lower.percentile}; else P{lower.percentile} "
+                    "decides nothing"
+                )
+        return latency
 
 
 class Traffic(SpecModel):

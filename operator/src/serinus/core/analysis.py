@@ -1,15 +1,15 @@
 """Judges a new revision from counts of bad requests, beside the stable revision that serves at the same time.
 
-Two checks at most, errors and latency. Each is tested against its limit (absolute) and against the stable revision
-(relative), with the e-processes of `serinus.core.evalue`. All tests together wrongly condemn a revision that keeps to
-its limits in at most ALPHA of all rollouts, however often they are looked at.
+Checks are of errors, and of latency at some percentiles. Each is tested against its limit (absolute) and against the
+stable revision (relative), with the e-processes of `serinus.core.evalue`. All tests together wrongly condemn a revision
+that keeps to its limits in at most ALPHA of all rollouts, however many they are and however often they are looked at.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Self
 
 from serinus.api import units
 from serinus.api.status import AnalysisStatus, ArmCounts, CheckStatus, Verdict
@@ -17,6 +17,9 @@ from serinus.api.v1beta1 import Analysis
 from serinus.core import evalue
 from serinus.core.evalue import Counts
 from serinus.ports import RevisionSample
+
+ERRORS: Final = "errors"
+"""The name of the check that counts failed requests."""
 
 ALPHA: Final = 0.01
 """The largest share of rollouts of good revisions that may be rolled back by mistake."""
@@ -45,16 +48,23 @@ _CLEARS_BASELINE: Final = math.log(20)
 class _Check:
     """A check as the policy asks for it; `limit` is the largest share of bad requests, `tolerated` times stable's."""
 
-    name: Literal["errors", "latency"]
+    name: str
     threshold: str
     bad_word: str
     limit: float
     tolerated: float
+    percentile: int | None = None
+    """Of a check of latency."""
 
     def counts(self, sample: RevisionSample) -> Counts:
-        if self.name == "errors":
+        if self.percentile is None:
             return Counts(sample.requests, sample.errors)
-        return Counts(sample.timed, sample.slow)
+        return Counts(sample.timed, sample.slow.get(self.percentile, 0))
+
+    def latency(self, sample: RevisionSample) -> str | None:
+        """The duration at the check's percentile, to show."""
+        seconds = None if self.percentile is None else sample.latencies.get(self.percentile)
+        return None if seconds is None else _format_latency(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,19 @@ class _Look:
     number: int
     canary: Counts
     baseline: Counts
+    canary_latency: str | None
+    baseline_latency: str | None
+
+    @classmethod
+    def of(cls, check: _Check, number: int, canary: RevisionSample, baseline: RevisionSample) -> Self:
+        return cls(
+            check,
+            number,
+            canary=check.counts(canary),
+            baseline=check.counts(baseline),
+            canary_latency=check.latency(canary),
+            baseline_latency=check.latency(baseline),
+        )
 
     def is_bad(self) -> bool:
         """Whether the canary was over the limit in this look, or over what is tolerated beside the baseline."""
@@ -84,11 +107,12 @@ class _Look:
 def _checks(policy: Analysis) -> list[_Check]:
     tolerated = float(policy.baseline.tolerance)
     limit = units.parse_percentage(policy.errors.threshold)
-    checks = [_Check("errors", f"errors <= {policy.errors.threshold}", "failed", limit, tolerated)]
-    if latency := policy.latency:
-        threshold = f"P{latency.percentile} <= {latency.threshold}"
-        limit = (100 - latency.percentile) / 100
-        checks.append(_Check("latency", threshold, "were slower", limit, tolerated))
+    checks = [_Check(ERRORS, f"errors <= {policy.errors.threshold}", "failed", limit, tolerated)]
+    for latency in sorted(policy.latency, key=lambda one: one.percentile):
+        percentile = latency.percentile
+        threshold = f"P{percentile} <= {latency.threshold}"
+        limit = (100 - percentile) / 100
+        checks.append(_Check(f"latency-p{percentile}", threshold, "were slower", limit, tolerated, percentile))
     return checks
 
 
@@ -110,7 +134,7 @@ def tick(
     if analysis.last_tick_at is not None and until <= analysis.last_tick_at:
         raise ValueError(f"requests up to {analysis.last_tick_at} are counted already; this look ends at {until}")
     number = analysis.ticks + 1
-    looks = [_Look(check, number, check.counts(canary), check.counts(baseline)) for check in _checks(policy)]
+    looks = [_Look.of(check, number, canary, baseline) for check in _checks(policy)]
     before = {check.check: check for check in analysis.checks}
     critical = _critical_log_e(policy)
     checks = tuple(_judge(look, _add(look, before.get(look.check.name), critical), critical, version) for look in looks)
@@ -121,8 +145,6 @@ def tick(
             "step_ticks": analysis.step_ticks + 1,
             "step_requests": analysis.step_requests + canary.requests,
             "last_tick_at": until,
-            "canary_latency": _format_latency(canary.latency_seconds),
-            "baseline_latency": _format_latency(baseline.latency_seconds),
         }
     )
     return _conclude(policy, after, version)
@@ -211,9 +233,11 @@ def min_requests_advice(policy: Analysis) -> str | None:
 
 
 def _critical_log_e(policy: Analysis) -> float:
-    """The log e-value at which a test rejects: ALPHA is shared by an absolute and a relative test for each check."""
-    checks = 1 if policy.latency is None else 2
-    return math.log(2 * checks / ALPHA)
+    """The log e-value at which a test rejects: ALPHA is shared by an absolute and a relative test for each check.
+
+    The chance that any of them ever rejects what holds is at most the sum of theirs, however they depend on each other.
+    """
+    return math.log(2 * len(_checks(policy)) / ALPHA)
 
 
 def _add(look: _Look, before: CheckStatus | None, critical: float) -> CheckStatus:
@@ -241,6 +265,8 @@ def _add(look: _Look, before: CheckStatus | None, critical: float) -> CheckStatu
             "late_canary": _sum(late[0], look.canary),
             "late_baseline": _sum(late[1], look.baseline),
             "bad_ticks": before.bad_ticks + look.is_bad(),
+            "canary_latency": look.canary_latency,
+            "baseline_latency": look.baseline_latency,
             "relative_log_e": _grown(before.relative_log_e, relative, number, most),
             "difference_log_e": _grown(before.difference_log_e, difference, number, most),
             "absolute_log_e": _grown(before.absolute_log_e, absolute, number, most),
@@ -391,9 +417,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f}%"
 
 
-def _format_latency(seconds: float | None) -> str | None:
+def _format_latency(seconds: float) -> str:
     """A duration to three digits, such as 12.3ms or 1.5s."""
-    if seconds is None:
-        return None
     milliseconds = float(f"{seconds * 1000:.3g}")
     return f"{milliseconds:g}ms" if milliseconds < 1000 else f"{seconds:.3g}s"  # noqa: PLR2004

@@ -32,7 +32,7 @@ PAUSED_BY_COMMAND: Final = "PausedByCommand"
 _LONGEST_CAUSE: Final = 1500
 """Characters of a cause that a message repeats, so that what to do about it still fits behind."""
 
-_NO_REQUESTS: Final = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
+_NO_REQUESTS: Final = RevisionSample(requests=0, errors=0, timed=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +432,7 @@ def _hold_without_metrics(situation: Situation, canary: Revision, missing_since:
 
 def _roll_back_on_evidence(situation: Situation, canary: Revision, analysis: AnalysisStatus) -> Decision:
     failed = [check.check for check in analysis.checks if check.verdict is Verdict.FAIL]
-    reason = "HighErrorRate" if "errors" in failed else "HighLatency"
+    reason = "HighErrorRate" if judgement.ERRORS in failed else "HighLatency"
     return _roll_back(situation, canary, reason, analysis.message)
 
 

@@ -5,12 +5,24 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from serinus.api.status import ArmCounts, CheckStatus, Condition, InferenceServiceStatus, Phase, RevisionStatus, Rollout
+from serinus.api.status import ArmCounts, CheckStatus, Condition, Phase, RevisionStatus, Rollout
 from serinus.api.units import format_duration
 from serinus.core.analysis import LogEValues, log_e_values
 from serinus.core.canary import PAUSED_BY_COMMAND
 from serinus.kubectl.service import Service
 from serinus.kubectl.verbs import MEANINGS, sensible_verbs
+
+_CHECK_COLUMNS: Final = (
+    "check",
+    "new",
+    "stable",
+    "last look",
+    "bad looks",
+    "e limit",
+    "e stable",
+    "rejects at",
+    "verdict",
+)
 
 _STILL: Final = ("ManualPromotion", PAUSED_BY_COMMAND)
 """Pauses during which the deadline stands still."""
@@ -108,8 +120,7 @@ def _evidence(service: Service) -> list[str]:
     return [
         "",
         f"  {analysis.ticks} looks, verdict {analysis.verdict}; {which}",
-        *table([["check", "new", "stable", "bad looks", "e limit", "e stable", "rejects at", "verdict"], *rows]),
-        *_latencies(service.status),
+        *table([[*_CHECK_COLUMNS], *rows]),
     ]
 
 
@@ -118,6 +129,7 @@ def _check_row(check: CheckStatus, log_e: LogEValues) -> list[str]:
         check.threshold,
         _counts(check.canary),
         _counts(check.baseline),
+        _latencies(check),
         str(check.bad_ticks),
         format_e(log_e.absolute),
         format_e(log_e.relative),
@@ -126,12 +138,11 @@ def _check_row(check: CheckStatus, log_e: LogEValues) -> list[str]:
     ]
 
 
-def _latencies(status: InferenceServiceStatus) -> list[str]:
-    analysis = status.analysis
-    if analysis is None or not (analysis.canary_latency or analysis.baseline_latency):
-        return []
-    new, stable = analysis.canary_latency or "-", analysis.baseline_latency or "-"
-    return [f"  latency at the percentile in the last look: new {new}, stable {stable}"]
+def _latencies(check: CheckStatus) -> str:
+    """The durations at the check's percentile in the last look, of the new and of the stable version."""
+    if not (check.canary_latency or check.baseline_latency):
+        return "-"
+    return f"{check.canary_latency or '-'} / {check.baseline_latency or '-'}"
 
 
 def _condition_row(condition: Condition, told: str) -> list[str]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from serinus.api.problems import spec_problems
 from serinus.api.units import parse_duration
-from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
+from serinus.api.v1beta1 import API_VERSION, KIND, Analysis, InferenceServiceSpec
 from serinus.simulation.plot import PlotError, check_plot, plot
 from serinus.simulation.report import as_json, as_text, make_report
 from serinus.simulation.scenario import Quality, Scenario
@@ -38,7 +39,12 @@ def add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
             f"--{arm}-error-rate", type=_share, required=True, metavar="RATE", help=f"failing requests of {name}"
         )
         parser.add_argument(
-            f"--{arm}-slow-rate", type=_share, default=0.0, metavar="RATE", help=f"slow requests of {name} (0)"
+            f"--{arm}-slow-rate",
+            type=_slow_rate,
+            action="append",
+            default=[],
+            metavar="[Pn=]RATE",
+            help=f"requests of {name} over its latency threshold (0); P99=RATE where several percentiles are judged",
         )
     parser.add_argument(
         "--replicas", type=int, metavar="N", help="pods of the stable version (spec.autoscaling.minReplicas)"
@@ -100,12 +106,40 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
     return Scenario(
         spec=spec,
         requests_per_second=arguments.requests_per_second,
-        stable=Quality(arguments.stable_error_rate, arguments.stable_slow_rate),
-        canary=Quality(arguments.canary_error_rate, arguments.canary_slow_rate),
+        stable=Quality(arguments.stable_error_rate, _slow_rates(spec.canary.analysis, arguments.stable_slow_rate)),
+        canary=Quality(arguments.canary_error_rate, _slow_rates(spec.canary.analysis, arguments.canary_slow_rate)),
         stable_replicas=replicas,
         has_gateway=arguments.gateway,
         scrape_interval=parse_duration(arguments.scrape_interval),
     )
+
+
+def _slow_rates(analysis: Analysis, given: Sequence[tuple[int | None, float]]) -> dict[int, float]:
+    """The rates by percentile. Raises ManifestError for one that the policy does not judge, or that may be of several.
+
+    A percentile without a rate has the largest of the higher ones': what is slower than those is slower than it.
+    """
+    judged = sorted(one.percentile for one in analysis.latency)
+    words = " and ".join(f"P{percentile}" for percentile in judged) or "no latency"
+    stated: dict[int, float] = {}
+    for percentile, rate in given:
+        if percentile is None and len(judged) > 1:
+            raise ManifestError(f"the policy judges {words}: say whose slow rate it is, as in P{judged[0]}={rate:g}")
+        of = percentile if percentile is not None else next(iter(judged), None)
+        if of is None or of not in judged:
+            raise ManifestError(f"a slow rate is given that nothing is held to: the policy judges {words}")
+        stated[of] = rate
+    return {one: stated.get(one, max((stated[two] for two in stated if two > one), default=0.0)) for one in judged}
+
+
+def _slow_rate(text: str) -> tuple[int | None, float]:
+    """A share, and the percentile that it is of if that is said: P99=2%."""
+    percentile, _, rate = text.rpartition("=")
+    if not percentile:
+        return None, _share(rate)
+    if not (percentile[0] in "pP" and percentile[1:].isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share, nor one of a percentile such as P99=2%")
+    return int(percentile[1:]), _share(rate)
 
 
 def _share(text: str) -> float:

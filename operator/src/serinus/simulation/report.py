@@ -1,5 +1,6 @@
 """A simulation told to a person, or to a program."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -27,19 +28,21 @@ class Report:
     summary: Summary
     smallest_error_rate: float | None
     """The least error rate that is caught; None when none is."""
-    smallest_slow_rate: float | None
-    """The same for slow requests; None also when latency is not judged."""
+    smallest_slow_rates: Mapping[int, float | None]
+    """The same for slow requests, by percentile."""
     notes: list[str]
 
 
 def make_report(scenario: Scenario, seeds: int) -> Report:
     """Simulate `seeds` rollouts, and look for what they would catch."""
-    judges_latency = scenario.spec.canary.analysis.latency is not None
+    latency = scenario.spec.canary.analysis.latency
     return Report(
         scenario=scenario,
         summary=simulate(scenario, seeds),
         smallest_error_rate=smallest_error_rate_caught(scenario, seeds),
-        smallest_slow_rate=smallest_slow_rate_caught(scenario, seeds) if judges_latency else None,
+        smallest_slow_rates={
+            one.percentile: smallest_slow_rate_caught(scenario, one.percentile, seeds) for one in latency
+        },
         notes=advice(scenario),
     )
 
@@ -67,7 +70,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "canaryRequests": _spread_json(summary.requests),
         "canaryBadRequests": _spread_json(summary.bad_requests),
         "smallestErrorRateCaught": report.smallest_error_rate,
-        "smallestSlowRateCaught": report.smallest_slow_rate,
+        "smallestSlowRatesCaught": {f"P{one}": rate for one, rate in report.smallest_slow_rates.items()},
         "notes": report.notes,
     }
 
@@ -114,9 +117,9 @@ def _steps_table(scenario: Scenario) -> list[list[str]]:
 def _quality_table(scenario: Scenario, version: str) -> list[list[str]]:
     analysis, stable, canary = scenario.spec.canary.analysis, scenario.stable, scenario.canary
     rows = [["errors", _percent(stable.error_rate), _percent(canary.error_rate), analysis.errors.threshold]]
-    if latency := analysis.latency:
-        slower = f"slower than {latency.threshold}"
-        rows.append([slower, _percent(stable.slow_rate), _percent(canary.slow_rate), f"{100 - latency.percentile}%"])
+    for latency in analysis.latency:
+        shares = [_percent(one.slow_rates.get(latency.percentile, 0.0)) for one in (stable, canary)]
+        rows.append([f"slower than {latency.threshold}", *shares, f"{100 - latency.percentile}%"])
     return [["truly bad", "stable", version, "allowed"], *rows]
 
 
@@ -128,8 +131,9 @@ def _outcome_row(one: OutcomeSummary) -> list[str]:
 
 def _smallest_lines(report: Report) -> list[str]:
     judged = [("fails", "errors", report.smallest_error_rate)]
-    if report.scenario.spec.canary.analysis.latency:
-        judged.append(("is slow", "slow requests", report.smallest_slow_rate))
+    for one in report.scenario.spec.canary.analysis.latency:
+        slower = f"slower than {one.threshold}"
+        judged.append((f"is {slower}", slower, report.smallest_slow_rates[one.percentile]))
     return [_smallest_line(*one) for one in judged]
 
 

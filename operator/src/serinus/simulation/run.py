@@ -86,19 +86,22 @@ def smallest_error_rate_caught(scenario: Scenario, seeds: int) -> float | None:
     """The least share of failing requests for which the version is rolled back; None when not even 100% is caught."""
     return _smallest_caught(
         scenario,
-        lambda rate: Quality(rate, scenario.stable.slow_rate),
+        lambda rate: replace(scenario.stable, error_rate=rate),
         scenario.stable.error_rate,
         "HighErrorRate",
         seeds,
     )
 
 
-def smallest_slow_rate_caught(scenario: Scenario, seeds: int) -> float | None:
-    """The least share of slow requests for which the version is rolled back; None when not even 100% is caught."""
+def smallest_slow_rate_caught(scenario: Scenario, percentile: int, seeds: int) -> float | None:
+    """The least share of requests slower than the percentile's threshold for which the version is rolled back.
+
+    None when not even 100% is caught.
+    """
     return _smallest_caught(
         scenario,
-        lambda rate: Quality(scenario.stable.error_rate, rate),
-        scenario.stable.slow_rate,
+        lambda rate: scenario.stable.with_slow_rate(percentile, rate),
+        scenario.stable.slow_rates.get(percentile, 0.0),
         "HighLatency",
         seeds,
     )

@@ -1,7 +1,9 @@
 """What is simulated: a policy, its traffic, and how the two versions truly are."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import Final
 
 from serinus.api.v1beta1 import InferenceServiceSpec
@@ -15,13 +17,34 @@ class Quality:
 
     error_rate: float
     """Of its requests, those that fail."""
-    slow_rate: float = 0.0
-    """Of those that succeed, those slower than the policy's latency threshold."""
+    slow_rates: Mapping[int, float] = field(default_factory=dict)
+    """Of those that succeed, those slower than the policy's threshold for each percentile; none where one is left out.
+
+    What is slower than the threshold of a percentile is slower than those of the lower ones, too.
+    """
 
     def __post_init__(self) -> None:
-        for name, share in (("error rate", self.error_rate), ("slow rate", self.slow_rate)):
+        slow_rates = sorted(self.slow_rates.items())
+        rates = [("error rate", self.error_rate), *((f"slow rate of P{one}", share) for one, share in slow_rates)]
+        for name, share in rates:
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} of {share:g} is not between 0 and 1")
+        for (lower, more), (higher, fewer) in pairwise(slow_rates):
+            if fewer > more:
+                raise ValueError(
+                    f"slow rate of P{higher}, {fewer:g}, is over that of P{lower}, {more:g}: what is slower than its "
+                    f"threshold is slower than that of P{lower}, which is shorter"
+                )
+
+    def with_slow_rate(self, percentile: int, rate: float) -> "Quality":
+        """The quality of a version of which so many requests are slower than the threshold of `percentile`.
+
+        Those of lower percentiles are raised where they would be less, those of higher ones lowered.
+        """
+        others = {
+            one: max(share, rate) if one < percentile else min(share, rate) for one, share in self.slow_rates.items()
+        }
+        return Quality(self.error_rate, {**others, percentile: rate})
 
 
 @dataclass(frozen=True, slots=True)

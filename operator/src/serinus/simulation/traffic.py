@@ -1,7 +1,7 @@
 """Simulated requests: they flow where the weights of the moment send them, and are counted when a look is taken."""
 
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
@@ -17,29 +17,36 @@ class Tally:
 
     requests: int = 0
     errors: int = 0
-    slow: int = 0
+    slow: Counter[int] = field(default_factory=Counter)
+    """Those slower than the threshold of each percentile."""
 
     @property
     def bad(self) -> int:
-        """Requests that failed or were slow."""
-        return self.errors + self.slow
+        """Requests that failed, or were slower than the longest threshold."""
+        return self.errors + min(self.slow.values(), default=0)
 
     def add(self, requests: int, quality: Quality, random: Random) -> None:
         """Serve so many requests more."""
         errors = binomial(random, requests, quality.error_rate)
         self.requests += requests
         self.errors += errors
-        self.slow += binomial(random, requests - errors, quality.slow_rate)
+        # Each threshold is longer than the one before, so that those slower than it are among those before.
+        slower, rate_before = requests - errors, 1.0
+        for percentile, rate in sorted(quality.slow_rates.items()):
+            slower = binomial(random, slower, rate / rate_before if rate_before else 0.0)
+            rate_before = rate
+            self.slow[percentile] += slower
 
     def merge(self, other: "Tally") -> None:
         """Add what another has counted."""
         self.requests += other.requests
         self.errors += other.errors
-        self.slow += other.slow
+        for percentile, slower in other.slow.items():
+            self.slow[percentile] += slower
 
     def sample(self) -> RevisionSample:
         """The tally as a look at the metrics gives it."""
-        return RevisionSample(self.requests, self.errors, self.requests - self.errors, self.slow, None)
+        return RevisionSample(self.requests, self.errors, self.requests - self.errors, dict(self.slow))
 
 
 @dataclass(slots=True)

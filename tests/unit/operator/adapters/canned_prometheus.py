@@ -39,7 +39,7 @@ class Asked:
         """What it is for: the samples that count, the latency to show, or whether series are known elsewhere."""
         if self.promql.startswith("{"):
             return "samples"
-        return "latency" if self.promql.startswith("histogram_quantile") else "elsewhere"
+        return "latency" if "histogram_quantile" in self.promql else "elsewhere"
 
 
 Answer = Callable[[Asked], Reply]

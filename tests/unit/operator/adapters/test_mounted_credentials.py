@@ -21,8 +21,7 @@ QUERY = MetricsQuery(
     since=None,
     now=datetime(2026, 3, 1, 3, 0, tzinfo=UTC),
     interval=timedelta(seconds=60),
-    latency_threshold_seconds=0.1,
-    percentile=95,
+    latency_thresholds={95: 0.1},
 )
 
 

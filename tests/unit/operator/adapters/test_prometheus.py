@@ -37,8 +37,7 @@ QUERY = MetricsQuery(
     since=SINCE,
     now=NOW,
     interval=timedelta(seconds=30),
-    latency_threshold_seconds=0.25,
-    percentile=95,
+    latency_thresholds={95: 0.25},
 )
 
 STEADY = (140, 130, 120, 110, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 0)
@@ -118,7 +117,7 @@ def complaint(canned: CannedPrometheus, query: MetricsQuery = QUERY, timeout: fl
     return str(raised.value)
 
 
-NOTHING = RevisionSample(requests=0, errors=0, timed=0, slow=0, latency_seconds=None)
+NOTHING = RevisionSample(requests=0, errors=0, timed=0, slow={95: 0})
 
 
 def test_requests_errors_and_slow_requests_are_counted_by_revision(canned: CannedPrometheus) -> None:
@@ -128,14 +127,30 @@ def test_requests_errors_and_slow_requests_are_counted_by_revision(canned: Canne
         Pod("old", succeeded=400, slow=5, failed=1, labels={"pod": "digits-old-1"}),
     )
     latency = [
-        {"metric": {"revision": "new"}, "value": [0, "0.31"]},
-        {"metric": {"revision": "old"}, "value": [0, "NaN"]},
+        {"metric": {"revision": "new", "percentile": "95"}, "value": [0, "0.31"]},
+        {"metric": {"revision": "old", "percentile": "95"}, "value": [0, "NaN"]},
     ]
     canned.answer = answers(scraped(*pods), latency)
     assert counted(canned, replace(QUERY, ready_pods={"new": 1, "old": 2})) == {
-        "new": RevisionSample(requests=100, errors=10, timed=90, slow=30, latency_seconds=0.31),
-        "old": RevisionSample(requests=902, errors=2, timed=900, slow=10, latency_seconds=None),
+        "new": RevisionSample(requests=100, errors=10, timed=90, slow={95: 30}, latencies={95: 0.31}),
+        "old": RevisionSample(requests=902, errors=2, timed=900, slow={95: 10}),
     }
+
+
+def test_each_percentile_has_its_threshold(canned: CannedPrometheus) -> None:
+    pod = Pod("new", succeeded=90, slow=30).series()
+    shorter = [dict(one, metric={**one["metric"], "le": "0.05"}) for one in Pod("new", succeeded=90, slow=70).series()]
+    latency = [
+        {"metric": {"revision": "new", "percentile": "50"}, "value": [0, "0.08"]},
+        {"metric": {"revision": "new", "percentile": "99"}, "value": [0, "0.31"]},
+    ]
+    canned.answer = answers([*pod, shorter[4]], latency)
+    query = replace(QUERY, latency_thresholds={99: 0.25, 50: 0.05}, ready_pods={"new": 1})
+    sample = counted(canned, query)["new"]
+    assert (sample.slow, sample.latencies) == ({50: 70, 99: 30}, {50: 0.08, 99: 0.31})
+    assert len(canned.asked) == 2, "one query for all that counts, one for all percentiles that are shown"
+    canned.answer = answers(pod, latency)
+    assert "has no bucket of 0.05 s" in complaint(canned, query)
 
 
 @dataclass(frozen=True)
@@ -182,8 +197,8 @@ ZERO_TRAFFIC_VERSUS_MISSING_SCRAPE = {
     ),
     "buckets_are_not_needed_when_latency_is_not_judged": Look(
         (Pod("new", without=("serinus_request_duration_seconds_bucket",)), Pod("old")),
-        NOTHING,
-        replace(QUERY, latency_threshold_seconds=None),
+        replace(NOTHING, slow={}),
+        replace(QUERY, latency_thresholds={}),
     ),
     "a_pod_whose_model_is_not_loaded_yet_is_not_ready_and_not_needed": Look(
         (Pod("new", without=("serinus_build_info",)), Pod("old")),
@@ -226,7 +241,7 @@ NAN_EMPTY_MULTIPLE_SERIES_PARTIAL_WARNINGS: dict[str, tuple[Answer, str]] = {
     "no_values": (lambda _: success([{"metric": {"__name__": "serinus_requests_total"}}]), "series of no known form"),
     "no_number": (answers(_with_value("many")), "series of no known form"),
     "latency_without_revision": (
-        answers(GOOD, [{"metric": {}, "value": [0, "0.1"]}]),
+        answers(GOOD, [{"metric": {"percentile": "95"}, "value": [0, "0.1"]}]),
         "series of no known form: KeyError('revision')",
     ),
 }
@@ -271,7 +286,7 @@ def test_counter_reset_mid_window(canned: CannedPrometheus) -> None:
         ]
     )
     # From the sample 120 s ago, the last before the window: 10 + 4, then the restart, 2 + 3.
-    assert counted(canned)["new"] == RevisionSample(requests=19, errors=0, timed=19, slow=3, latency_seconds=None)
+    assert counted(canned)["new"] == RevisionSample(requests=19, errors=0, timed=19, slow={95: 3})
 
 
 FAULTS: dict[str, tuple[Answer, str]] = {
@@ -383,8 +398,8 @@ def test_a_wrong_namespace_label_is_named(
 )
 def test_the_bound_is_found_however_it_is_written(canned: CannedPrometheus, threshold: float, written: str) -> None:
     canned.answer = answers(scraped(Pod("new", succeeded=9, slow=2, le=written), Pod("old", le=written)))
-    sample = counted(canned, replace(QUERY, latency_threshold_seconds=threshold))["new"]
-    assert (sample.timed, sample.slow) == (9, 2)
+    sample = counted(canned, replace(QUERY, latency_thresholds={95: threshold}))["new"]
+    assert (sample.timed, sample.slow) == (9, {95: 2})
     matcher = json.loads(re.findall(r'le=~("[^"]*")', canned.asked[0].promql)[0])
     assert re.fullmatch(matcher, written)
     assert re.fullmatch(matcher, "+Inf")
@@ -495,7 +510,7 @@ def test_windows_that_meet_exactly_count_every_request_once(canned: CannedPromet
     now, since, total = NOW + timedelta(seconds=31), NOW - timedelta(seconds=40), 0
     while since < NOW + timedelta(seconds=3600):
         ready = {"new": prometheus.ready(now)}
-        query = replace(QUERY, now=now, since=since, ready_pods=ready, latency_threshold_seconds=None)
+        query = replace(QUERY, now=now, since=since, ready_pods=ready, latency_thresholds={})
         sample = None
         with suppress(MetricsUnavailableError):
             sample = source.sample(query)
