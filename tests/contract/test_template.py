@@ -4,9 +4,10 @@ from typing import Final
 
 from serinus.api.status import Phase
 from serinus.config import Settings
+from serinus.core.names import COMMAND_ANNOTATION
 from serinus.reconciler import Reconciler
 from tests.contract import api
-from tests.contract.world import World
+from tests.contract.world import World, traffic
 
 UPGRADED: Final = Settings.model_validate(
     {"server": {"image": "serinus-server:2", "imagePullPolicy": "Always"}, "prometheus": {"url": "http://127.0.0.1:1"}}
@@ -69,3 +70,17 @@ def test_without_it_the_former_template_comes_back(world: World) -> None:
     world.run_until(Phase.STABLE)
     world.settle()
     assert images(world) == {"serinus-server:1"}
+
+
+def test_a_version_that_failed_is_tried_again_with_the_new_template(world: World) -> None:
+    """What it failed by may have been the platform's, and be mended."""
+    world.deploy()
+    world.edit({"spec.model.version": "2"})
+    world.run_until(Phase.PROGRESSING)
+    world.metrics.canary = traffic(200, errors=60)
+    revision = world.run_until(Phase.ROLLED_BACK).rollout.failed_revisions[0].revision
+    world.metrics.canary = traffic(200)
+    upgrade(world)
+    world.edit({"metadata.annotations": {COMMAND_ANNOTATION: f"1:retry:{revision}"}})
+    world.run_until(Phase.PROGRESSING)
+    assert images(world) == {"serinus-server:1", "serinus-server:2"}

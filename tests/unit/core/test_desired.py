@@ -7,13 +7,14 @@ template: SERINUS_REWRITE_GOLDEN=1 pytest tests/unit/core/test_desired.py
 import copy
 import os
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from serinus.api.status import Phase, Rollout, Stage, Weight
+from serinus.api.status import FailedRevision, Phase, Rollout, Stage, Weight
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core.desired import (
@@ -53,6 +54,13 @@ def pinned(spec: InferenceServiceSpec) -> Manifest:
     return pod_template(FRAUD, spec, revision_of(spec), SERVER)
 
 
+def _failure_of(revision: Revision) -> FailedRevision:
+    at = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+    return FailedRevision(
+        revision=revision.name, version=revision.version, reason="HighErrorRate", message="It failed.", at=at
+    )
+
+
 @dataclass(frozen=True)
 class Case:
     """A state of the service; what is observed of it by default is version 1, serving with two pods."""
@@ -67,10 +75,15 @@ class Case:
     server: ServerSettings = SERVER
     gateway: GatewaySettings | None = None
     weight: int = 0
+    failed: Revision | None = None
 
     def state(self) -> State:
         rollout = Rollout(
-            phase=self.phase, stage=self.stage, baseline_replicas=self.baseline, weight=Weight(desired=self.weight)
+            phase=self.phase,
+            stage=self.stage,
+            baseline_replicas=self.baseline,
+            weight=Weight(desired=self.weight),
+            failed_revisions=() if self.failed is None else (_failure_of(self.failed),),
         )
         return State(self.stable, self.canary, rollout)
 
@@ -326,6 +339,12 @@ def test_the_newest_revisions_are_kept_and_those_in_use(wish: dict[str, int], ke
     observed = replace(TWO_SERVE, history=HISTORY)
     wanted = replace(CASES["rolled_back"], spec=spec_of("2", **wish), observed=observed).desired()
     assert wanted.kept_revisions == {OLD.name, *kept}
+
+
+def test_a_revision_that_was_rolled_back_is_not_kept() -> None:
+    observed = replace(ONE_SERVES, history={"f1": 1, NEW.name: 2, OLD.name: 3})
+    wanted = replace(CASES["rolled_back"], failed=NEW, observed=observed).desired()
+    assert wanted.kept_revisions == {OLD.name, "f1"}
 
 
 def test_revisions_in_use_take_no_place_of_former_ones() -> None:

@@ -474,8 +474,8 @@ class InferenceServiceSpec(SpecModel):
         ge=0,
         le=100,
         description="How many former revisions are kept as ControllerRevisions, beside those in use. A kept one is "
-        "deployed exactly as it was when the spec goes back to it; one that is not, with the platform's present pod "
-        "template.",
+        "deployed exactly as it was when the spec goes back to it; one that is not, such as one that was rolled back, "
+        "with the platform's present pod template.",
     )
     restarted_at: str | None = Field(
         default=None,

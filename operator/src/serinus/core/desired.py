@@ -270,7 +270,12 @@ def _number(revision: Revision, state: State, history: Mapping[str, int]) -> int
 
 
 def _kept_revisions(state: State, history: Mapping[str, int], limit: int) -> frozenset[str]:
-    """Those in use, and of the others the newest."""
+    """Those in use, and of the others the newest.
+
+    One that was rolled back is not kept: tried again, it gets the present pod template, in which what failed it may be
+    mended.
+    """
     live = {revision.name for revision in (state.stable, state.canary) if revision is not None}
-    former = sorted(history.keys() - live, key=lambda name: -history[name])
+    failed = {one.revision for one in state.rollout.failed_revisions}
+    former = sorted(history.keys() - live - failed, key=lambda name: -history[name])
     return frozenset(live | set(former[:limit]))
