@@ -94,7 +94,10 @@ class Reconciler:
         try:
             spec = InferenceServiceSpec.model_validate(service["spec"])
         except ValidationError as error:
-            return Result(written=self._report_invalid(service, before, observed, spec_problems(error), now))
+            problem, state = spec_problems(error), state_of(before)
+            if state is not None and service["spec"].get("suspend") is True:
+                return self._stand_still(service, before, state, observed, before.url, now, problem)
+            return Result(written=self._report_invalid(service, before, observed, problem, now))
         lacks_gateway = spec.canary.traffic.mode == "GatewayAPI" and self._settings.gateway is None
         if lacks_gateway and not spec.suspend:
             return Result(written=self._report_invalid(service, before, observed, _NO_GATEWAY, now))
@@ -124,7 +127,8 @@ class Reconciler:
         asked = revision_of(spec)
         state = state_of(before) or canary.first_state(asked, now)
         if spec.suspend:
-            return self._stand_still(service, spec, before, state, observed, now)
+            url = service_url(_identity(service), state, spec, self._settings.gateway)
+            return self._stand_still(service, before, state, observed, url, now)
         resumed = suspension.resume(state, now)
         state = resumed.state
         look = self._look(service, state, observed, now)
@@ -147,7 +151,8 @@ class Reconciler:
             *conditions.assess(decision.state, begun, look, refusal, spec.canary),
             conditions.template_up_to_date(decision.state, asked, changes, situation.service),
         )
-        written = self._write_status(service, before, decision.state, spec, begun, assertions, now)
+        url = service_url(_identity(service), decision.state, spec, self._settings.gateway)
+        written = self._write_status(service, before, decision.state, begun, assertions, url, now)
         self._tell(service, (*resumed.transitions, *decision.transitions))
         telemetry.count_rollout(service["metadata"], state, decision.state)
         identity = _identity(service)
@@ -167,17 +172,18 @@ class Reconciler:
     def _stand_still(
         self,
         service: Manifest,
-        spec: InferenceServiceSpec,
         before: InferenceServiceStatus,
         state: State,
         observed: Observed,
+        url: str,
         now: datetime,
+        problem: str | None = None,
     ) -> Result:
-        """Report how a suspended service fares, and leave all else as it is."""
+        """Report how a suspended service fares, and what is wrong with its spec, and leave all else as it is."""
         self._memory(service).refusal = None
         decision = suspension.suspend(state, now)
-        assertions = conditions.suspended(decision.state, observed)
-        written = self._write_status(service, before, decision.state, spec, observed, assertions, now)
+        assertions = conditions.suspended(decision.state, observed, problem)
+        written = self._write_status(service, before, decision.state, observed, assertions, url, now)
         self._tell(service, decision.transitions)
         return Result(written=written)
 
@@ -237,15 +243,13 @@ class Reconciler:
         service: Manifest,
         before: InferenceServiceStatus,
         state: State,
-        spec: InferenceServiceSpec,
         observed: Observed,
         assertions: tuple[conditions.Assertion, ...],
+        url: str,
         now: datetime,
     ) -> Manifest | None:
         """Write the intent down before anything is done about it; nothing when it stands there already."""
-        generation = service["metadata"]["generation"]
-        url = service_url(_identity(service), state, spec, self._settings.gateway)
-        status = status_of(state, observed, assertions, before, generation, url, now)
+        status = status_of(state, observed, assertions, before, service["metadata"]["generation"], url, now)
         return self._replace_status(service, before, status)
 
     def _replace_status(

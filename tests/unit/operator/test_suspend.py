@@ -178,6 +178,43 @@ def test_a_spec_that_is_invalid_meanwhile_loses_no_time() -> None:
     bench.run_until("Stable", "Promoted")
 
 
+@pytest.mark.parametrize("first", ["suspended", "invalid", "both at once"])
+def test_an_invalid_spec_is_suspended_as_well_as_told(first: str) -> None:
+    """Whoever suspends has its clocks stand still, also where the spec has yet to be put right."""
+    bench = mid_canary()
+    children = bench.children()
+    if first == "both at once":
+        bench.cluster.edit(model=INVALID, suspend=True)
+    else:
+        bench.cluster.edit(**({"suspend": True} if first == "suspended" else {"model": INVALID}))
+        bench.settle()
+        bench.cluster.edit(**({"suspend": True} if first == "invalid" else {"model": INVALID}))
+    bench.settle()
+    bench.clock.pass_by(48 * 3600)
+    bench.settle()
+    assert bench.children() == children
+    assert condition(bench, "Suspended")["status"] == condition(bench, "Ready")["status"] == "True"
+    stalled = condition(bench, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
+    assert "spec.model.version: Value error, must name one version" in stalled["message"]
+    assert bench.cluster.status["url"] == "http://fraud.risk.svc"
+    bench.cluster.ask("2")
+    bench.settle()
+    assert "Stalled" not in conditions(bench)
+    resume(bench)
+    bench.run_until("Stable", "Promoted")
+
+
+def test_invalid_and_suspended_from_the_start_makes_nothing() -> None:
+    bench = Bench(model=INVALID, suspend=True)
+    bench.settle()
+    assert bench.cluster.objects == {}
+    assert condition(bench, "Stalled")["reason"] == "InvalidSpec"
+    bench.cluster.ask("1")
+    resume(bench)
+    bench.run_until("Stable")
+
+
 def test_a_service_that_lacks_its_gateway_is_suspended_like_any_other() -> None:
     """What the platform lacks is told when it matters again, and takes no time from the rollout till then."""
     bench = mid_canary()

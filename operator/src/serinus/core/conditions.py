@@ -99,13 +99,19 @@ def template_up_to_date(state: State, asked: Revision, changes: tuple[str, ...],
     return Assertion("TemplateUpToDate", "False", "TemplateChanged", message)
 
 
-def suspended(state: State, observed: Observed) -> tuple[Assertion, ...]:
-    """The conditions while spec.suspend holds the service: what it serves is told as ever, and nothing is under way."""
+def suspended(state: State, observed: Observed, problem: str | None) -> tuple[Assertion, ...]:
+    """The conditions while spec.suspend holds the service: what it serves is told as ever, and nothing is under way.
+
+    `problem` is what is wrong with the rest of the spec.
+    """
     ready, rollout = _ready(state, observed), state.rollout
     if ready.reason == _DEPLOYING:
         ready = replace(ready, reason="Suspended", message=f"{ready.message} {SUSPENDED}")
     assertions = [ready, Assertion("Suspended", "True", "SuspendedBySpec", SUSPENDED)]
-    if rollout.phase is Phase.ROLLED_BACK:
+    if problem is not None:
+        message = f"{problem} Correct the spec before it is resumed."
+        assertions.append(Assertion("Stalled", "True", "InvalidSpec", message))
+    elif rollout.phase is Phase.ROLLED_BACK:
         assertions.append(Assertion("Stalled", "True", "RolledBack", rollout.message))
     elif _cannot_begin(state, observed):
         assertions.append(Assertion("Stalled", "True", ready.reason, ready.message))
