@@ -12,9 +12,8 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-import onnxruntime
 
-from serinus_server.model import Signature, Tensor, TensorSpec
+from serinus_server.model import Runnable, Signature, Tensor, TensorSpec
 from serinus_server.running import split, stacked
 from serinus_server.warm_up import WarmUp
 
@@ -41,7 +40,7 @@ class Batching:
         return self.max_rows > 1
 
 
-def measure(session: onnxruntime.InferenceSession, signature: Signature, warmed: WarmUp) -> Batching:
+def measure(session: Runnable, signature: Signature, warmed: WarmUp) -> Batching:
     """Try batches of the warm-up's inputs."""
     required = [spec for spec in signature.inputs.values() if not spec.optional]
     if not required or any(not spec.shape or isinstance(spec.shape[0], int) for spec in required):
@@ -70,14 +69,12 @@ def off(reason: str) -> Batching:
     return Batching(1, 0.0, f"off: {reason}")
 
 
-def _run_batch(
-    session: onnxruntime.InferenceSession, outputs: list[str], feeds: Sequence[Mapping[str, Tensor]]
-) -> list[list[Tensor]]:
+def _run_batch(session: Runnable, outputs: list[str], feeds: Sequence[Mapping[str, Tensor]]) -> list[list[Tensor]]:
     return split(session.run(outputs, stacked(feeds)), [1] * len(feeds))
 
 
 def _rows_are_independent(
-    session: onnxruntime.InferenceSession,
+    session: Runnable,
     outputs: list[str],
     specs: Sequence[TensorSpec],
     row: Mapping[str, Tensor],

@@ -13,6 +13,7 @@ from serinus_server.access_log import AccessLogMode
 from serinus_server.cgroup import memory_limit
 from serinus_server.failure import FatalError, write_termination_message
 from serinus_server.log import JsonLog
+from serinus_server.model_files import parse_stages
 from serinus_server.settings import ServeSettings
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -20,6 +21,7 @@ _SIZE_UNITS: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 
 _DURATION_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DEFAULT_VERSION: Final = "1"
 _MODEL_HELP: Final = "model file, or a folder with model.onnx or a single .onnx file"
+_PIPELINE_HELP: Final = "stages and their files in the folder MODEL, in order: pre=pre.onnx,model=model.onnx"
 _DEFAULT_IN_FLIGHT_BYTES: Final = 256 << 20
 
 
@@ -56,6 +58,7 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
     serve(
         ServeSettings(
             model_path=path,
+            pipeline=options.pipeline,
             model_name=name,
             model_version=options.model_version,
             host=options.host,
@@ -83,7 +86,8 @@ def _inspect(options: argparse.Namespace, _log: JsonLog) -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the runtime is loaded
     from serinus_server.inspection import inspect  # noqa: PLC0415 - `fetch` has no use for the runtime
 
-    sys.stdout.write(inspect(options.model, options.model.resolve().stem, _DEFAULT_VERSION))
+    name = options.model.resolve().stem
+    sys.stdout.write(inspect(options.model, options.pipeline, name, _DEFAULT_VERSION))
 
 
 def _fetch(options: argparse.Namespace, log: JsonLog) -> None:
@@ -116,6 +120,7 @@ def _add_serve(commands: _Commands) -> None:
     model = serve.add_mutually_exclusive_group(required=not model_path)
     model.add_argument("model", metavar="MODEL", type=Path, nargs="?", help=_MODEL_HELP)
     model.add_argument("--model-path", metavar="MODEL", type=Path, default=model_path, help="the same as an option")
+    option("--pipeline", _stages, "", _PIPELINE_HELP)
     option("--model-name", _name, None, "name in URLs, replies and metrics; otherwise the file's, without .onnx")
     option("--model-version", _name, _DEFAULT_VERSION, "version in URLs, replies and metrics")
     option("--host", str, "*", "address to listen on; * is every one")
@@ -143,6 +148,7 @@ def _add_inspect(commands: _Commands) -> None:
     inspect = commands.add_parser("inspect", help="show what a model takes and gives, and an example request")
     inspect.set_defaults(command=_inspect)
     inspect.add_argument("model", metavar="MODEL", type=Path, help=_MODEL_HELP)
+    inspect.add_argument("--pipeline", type=_stages, default={}, help=_PIPELINE_HELP)
 
 
 def _add_fetch(commands: _Commands) -> None:
@@ -171,8 +177,15 @@ class _OptionAdder:
         """Add one."""
         variable = "SERINUS_" + flag.removeprefix("--").replace("-", "_").upper()
         given = os.environ.get(variable, default)
-        shown = "" if default is None else f" (default {default})"
+        shown = f" (default {default})" if default else ""
         self._parser.add_argument(flag, type=type_, default=given, help=f"{text}{shown}")
+
+
+def _stages(text: str) -> dict[str, str]:
+    try:
+        return parse_stages(text) if text else {}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _duration(text: str) -> float:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from serinus_server.model import Signature, Tensor, TensorSpec
-from serinus_server.wording import MAX_RANK, clipped, expected, shown, shown_shape
+from serinus_server.model import MAX_ELEMENTS, MAX_RANK, Signature, Tensor, TensorSpec
+from serinus_server.wording import clipped, expected, shown, shown_shape
 
-_MAX_ELEMENTS: Final = 1 << 31
 _UNSUPPORTED_PARAMETERS: Final = {
     "classification": "asks for classification, which is not supported",
     "shared_memory_region": "names a shared memory region, which is not supported",
@@ -68,7 +67,7 @@ class Inputs:
         if len(shape) != (min(len(shape), MAX_RANK) if spec.shape is None else len(spec.shape)):
             raise _wrong_shape(shape, spec)
         # Without a zero the data bounds the sizes; with one, they could be anything and overflow later.
-        if 0 in shape and math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
+        if 0 in shape and math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
             raise InvalidRequestError(f"input {spec.name!r}: shape {shown(shape)} is larger than any tensor can be")
         if spec.shape is None:
             return shape

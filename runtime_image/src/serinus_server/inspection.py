@@ -1,4 +1,4 @@
-"""`serinus-server inspect`: what a model file takes and gives, and a request that it answers."""
+"""`serinus-server inspect`: what a model takes and gives, and a request that it answers."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,11 @@ from urllib.parse import quote
 
 import orjson
 
-from serinus_server.model import Model, Tensor, TensorSpec, find_model_file, load
+from serinus_server.loading import SafeFile, load
+from serinus_server.model import Model, Signature, Tensor, TensorSpec
+from serinus_server.model_files import find_model_files
 from serinus_server.onnx_file import read_outline
+from serinus_server.pipeline import Pipeline
 from serinus_server.probe import examine
 from serinus_server.warm_up import warm_up
 from serinus_server.wording import shown_shape
@@ -19,37 +22,55 @@ _COLUMN: Final = 10
 _ADDRESS: Final = "localhost:8080"
 
 
-def inspect(path: Path, name: str, version: str) -> str:
-    """The report on a model file, or on the one in a folder, as lines of text.
+def inspect(path: Path, stages: Mapping[str, str], name: str, version: str) -> str:
+    """The report on a model file, or on a folder's model or pipeline, as lines of text.
 
     Raises FatalError if it cannot be served.
     """
-    file = find_model_file(path)
-    examined = examine(file, warm_up=True)
-    outline = read_outline(file)
-    model = load(
-        file,
-        name,
-        version,
-        intra_op_threads=1,
-        inputs_without_rank=examined.inputs_without_rank,
-        external_files=examined.external_files,
-    )
-    warmed = warm_up(model.session, model.signature)
-    sizes = [each.stat().st_size for each in (file, *examined.external_files)]
-    opsets = ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in sorted(outline.opsets.items()))
-    lines = [
-        _line("file", str(file)),
-        _line("size", f"{sum(sizes):,} bytes" + (f" in {len(sizes)} files" if len(sizes) > 1 else "")),
+    files = find_model_files(path, stages)
+    examined = examine(files, warm_up=True)
+    model = load(examined, name, version, intra_op_threads=1)
+    times: dict[str, float] = {}
+    session = model.session.observed(times.__setitem__) if isinstance(model.session, Pipeline) else model.session
+    warmed = warm_up(session, model.signature)
+    lines: list[str] = []
+    for safe in examined:
+        lines += [*([""] if lines else []), *_file(safe)]
+        if isinstance(model.session, Pipeline):
+            stage = next(stage for stage in model.session.stages if stage.name == safe.file.stage)
+            lines += [*_tensors(stage.signature), _line("run", _milliseconds(times[stage.name]))]
+    lines += [""] if stages else []
+    lines += [
         _line("digest", model.digest),
-        _line("opset", opsets),
-        *_tensors(model),
-        _line("run", f"{warmed.run_seconds * 1e3:.3f} ms on a made-up input, with one thread"),
+        *_tensors(model.signature),
+        _line("run", f"{_milliseconds(warmed.run_seconds)} on a made-up input, with one thread"),
         "",
-        f"serinus-server serve {shlex.quote(str(path))}",
+        _command(path, stages),
         example(model, warmed.feeds),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _file(safe: SafeFile) -> Iterator[str]:
+    file = safe.file
+    sizes = [each.stat().st_size for each in (file.path, *safe.external_files)]
+    opsets = sorted(read_outline(file.path).opsets.items())
+    if file.stage is not None:
+        yield _line("stage", file.stage)
+    yield _line("file", str(file.path))
+    yield _line("size", f"{sum(sizes):,} bytes" + (f" in {len(sizes)} files" if len(sizes) > 1 else ""))
+    yield _line("opset", ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in opsets))
+
+
+def _command(path: Path, stages: Mapping[str, str]) -> str:
+    command = f"serinus-server serve {shlex.quote(str(path))}"
+    if not stages:
+        return command
+    return f"{command} --pipeline " + shlex.quote(",".join(f"{stage}={file}" for stage, file in stages.items()))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f} ms"
 
 
 def example(model: Model, feeds: Mapping[str, Tensor]) -> str:
@@ -78,8 +99,7 @@ def _document(model: Model, feeds: Mapping[str, Tensor], *, in_json: bool) -> st
     return orjson.dumps({"inputs": inputs}).decode()
 
 
-def _tensors(model: Model) -> Iterator[str]:
-    signature = model.signature
+def _tensors(signature: Signature) -> Iterator[str]:
     for title, specs in (("input", signature.inputs), ("output", signature.outputs)):
         for spec in specs.values():
             yield _line(title, _shown(spec))

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -23,9 +24,12 @@ from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
 from serinus_server.infer_request import InferRequest
 from serinus_server.inference import Inference
+from serinus_server.loading import load
 from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
-from serinus_server.model import Model, find_model_file, load
+from serinus_server.model import Model
+from serinus_server.model_files import find_model_files
+from serinus_server.pipeline import Pipeline
 from serinus_server.probe import examine
 from serinus_server.readiness import Readiness
 from serinus_server.routes import Router
@@ -54,7 +58,8 @@ class _Service:
         self._settings = settings
         self._log = log
         self._readiness = Readiness()
-        self._metrics = Metrics(settings.inferenceservice, settings.revision, settings.model_version)
+        served = (settings.inferenceservice, settings.revision, settings.model_version)
+        self._metrics = Metrics(*served, stages=settings.pipeline)
         access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
         admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
         self._access_log = access_log
@@ -96,17 +101,12 @@ class _Service:
         """Runs on a thread of its own, so that probes are answered meanwhile."""
         settings = self._settings
         started = time.perf_counter()
-        path = find_model_file(settings.model_path)
-        self._log.event("loading", path=str(path), bytes=path.stat().st_size)
-        examined = examine(path, warm_up=settings.warm_up)
-        model = load(
-            path,
-            settings.model_name,
-            settings.model_version,
-            intra_op_threads=settings.intra_op_threads,
-            inputs_without_rank=examined.inputs_without_rank,
-            external_files=examined.external_files,
-        )
+        files = find_model_files(settings.model_path, settings.pipeline)
+        for file in files:
+            self._log.event("loading", path=str(file.path), bytes=file.path.stat().st_size, stage=file.stage)
+        examined = examine(files, warm_up=settings.warm_up)
+        name, version = settings.model_name, settings.model_version
+        model = load(examined, name, version, intra_op_threads=settings.intra_op_threads)
         warmed = warm_up(model.session, model.signature) if settings.warm_up else None
         batching = off("there was no warm-up" if warmed is None else "by --batching")
         if warmed:
@@ -128,6 +128,8 @@ class _Service:
         return await self._grpc_server.start()
 
     async def _become_ready(self, model: Model, warmed: WarmUp | None, batching: Batching) -> None:
+        if isinstance(model.session, Pipeline):
+            model = replace(model, session=model.session.observed(self._metrics.stage_ran))
         threads = max(1, available_cpus() // self._settings.intra_op_threads)
         executor = Executor(model, warmed, batching, threads, self._metrics)
         self._metrics.model_loaded(model.digest, model.load_seconds)

@@ -4,8 +4,9 @@ Every series exists at 0 from the start: a rate over a series that appears with 
 miss that error.
 """
 
+import threading
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -35,15 +36,37 @@ _LABELS: Final = ("inferenceservice", "revision", "version")
 _BOUNDS_AS_TEXT: Final = [*map(floatToGoString, BUCKET_BOUNDS_SECONDS), "+Inf"]
 
 
-class Metrics:
-    """The counters of one server. All methods but `expose` belong to the event loop's thread."""
+class _Durations:
+    """A histogram on the latency grid."""
 
-    def __init__(self, inferenceservice: str, revision: str, version: str) -> None:
+    __slots__ = ("_buckets", "sum")
+
+    def __init__(self) -> None:
+        self._buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._buckets[bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
+        self.sum += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Upper bound, and how many were at most as long."""
+        return list(zip(_BOUNDS_AS_TEXT, map(float, accumulate(self._buckets)), strict=True))
+
+
+class Metrics:
+    """The counters of one server, whose model may be a pipeline of `stages`.
+
+    All methods but `expose` and `stage_ran` belong to the event loop's thread.
+    """
+
+    def __init__(self, inferenceservice: str, revision: str, version: str, stages: Collection[str] = ()) -> None:
         self._labels = [inferenceservice, revision, version]
         self._requests = dict.fromkeys(EXPECTED_CODES, 0)
         self._rejections = dict.fromkeys(REJECTION_REASONS, 0)
-        self._buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
-        self._duration_sum = 0.0
+        self._durations = _Durations()
+        self._pipeline_stages = {stage: _Durations() for stage in stages}
+        self._pipeline_lock = threading.Lock()
         self._runs = 0
         self._batches = [0] * (len(BATCH_SIZES) + 1)
         self._batched_requests = 0
@@ -64,8 +87,7 @@ class Metrics:
         """Count an inference reply; its duration counts only if it succeeded."""
         self._requests[code] = self._requests.get(code, 0) + 1
         if 200 <= code < 300:  # noqa: PLR2004
-            self._buckets[bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
-            self._duration_sum += seconds
+            self._durations.add(seconds)
 
     def rejected(self, reason: str) -> None:
         """Count a request refused without being run."""
@@ -85,6 +107,11 @@ class Metrics:
         self._batches[bisect_left(BATCH_SIZES, requests)] += 1
         self._batched_requests += requests
 
+    def stage_ran(self, stage: str, seconds: float) -> None:
+        """Count a run of a stage of the pipeline. From any thread."""
+        with self._pipeline_lock:
+            self._pipeline_stages[stage].add(seconds)
+
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -97,7 +124,9 @@ class Metrics:
         for code, count in self._requests.items():
             requests.add_metric([*self._labels, str(code)], count)
         yield requests
-        yield self._durations()
+        yield self._request_durations()
+        if self._pipeline_stages:
+            yield self._stage_durations()
         rejections = CounterMetricFamily(
             "serinus_rejected_requests", "Inference requests refused without a run.", labels=[*_LABELS, "reason"]
         )
@@ -115,14 +144,24 @@ class Metrics:
         yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
         yield self._build_info()
 
-    def _durations(self) -> Metric:
+    def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(
             "serinus_request_duration_seconds",
             "Time from a whole inference request to its reply, of successful ones.",
             labels=_LABELS,
         )
-        counts = zip(_BOUNDS_AS_TEXT, accumulate(self._buckets), strict=True)
-        family.add_metric(self._labels, [(bound, float(count)) for bound, count in counts], self._duration_sum)
+        family.add_metric(self._labels, self._durations.cumulative(), self._durations.sum)
+        return family
+
+    def _stage_durations(self) -> Metric:
+        family = HistogramMetricFamily(
+            "serinus_stage_duration_seconds",
+            "Time of a run of each stage of the pipeline, for one request or a batch.",
+            labels=[*_LABELS, "stage"],
+        )
+        with self._pipeline_lock:
+            for stage, durations in self._pipeline_stages.items():
+                family.add_metric([*self._labels, stage], durations.cumulative(), durations.sum)
         return family
 
     def _batch_sizes(self) -> Metric:

@@ -1,22 +1,26 @@
 """An ONNX model opened for serving: its session, and what goes in and out."""
 
-import time
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from serinus_server.datatypes import BY_ONNX_TYPE, Datatype
-from serinus_server.digest import combined_digest, file_digest
 from serinus_server.failure import FatalError, Reason
 from serinus_server.runtime_error import explained
 
 Tensor = npt.NDArray[Any]
-_FATAL_ONLY = 4  # onnxruntime's own log is not JSON, and every failed run would write to it
+MAX_RANK: Final = 64  # numpy's
+MAX_ELEMENTS: Final = 1 << 31
+"""More than any tensor can have in a request."""
+
+_SHOWN_SIZES: Final = 8
+_FATAL_ONLY: Final = 4  # onnxruntime's own log is not JSON, and every failed run would write to it
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Signature:
     unsupported_outputs: Mapping[str, str]
 
 
+class Runnable(Protocol):
+    """What runs: one session of onnxruntime, or a pipeline of several."""
+
+    def run(
+        self, outputs: Sequence[str], feeds: Mapping[str, Tensor], options: onnxruntime.RunOptions | None = None
+    ) -> list[Tensor]:
+        """Run once; returns the tensors in the order of `outputs`. Safe to call from several threads.
+
+        Raises whatever onnxruntime raises when the graph fails on these values.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Model:
     """A loaded model. `digest` is the SHA-256 of its file, or of its folder's manifest."""
@@ -49,46 +66,15 @@ class Model:
     name: str
     version: str
     signature: Signature
-    session: onnxruntime.InferenceSession
+    session: Runnable
     digest: str
     load_seconds: float
 
     def run(
         self, feeds: Mapping[str, Tensor], outputs: Sequence[str], options: onnxruntime.RunOptions | None = None
     ) -> list[Tensor]:
-        """Run once; returns the tensors in the order of `outputs`. Safe to call from several threads.
-
-        Raises whatever onnxruntime raises when the graph fails on these values.
-        """
-        results: list[Tensor] = self.session.run(outputs, feeds, options)
-        return results
-
-
-def find_model_file(path: Path) -> Path:
-    """The model file meant by a path: itself, or in a folder `model.onnx` or the only `*.onnx`.
-
-    Raises FatalError(MODEL_NOT_FOUND).
-    """
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise FatalError(Reason.MODEL_NOT_FOUND, f"{path} does not exist")
-    if (path / "model.onnx").is_file():
-        return path / "model.onnx"
-    found = sorted(candidate for candidate in path.rglob("*.onnx") if candidate.is_file())
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise FatalError(Reason.MODEL_NOT_FOUND, f"there is no .onnx file in {path}")
-    names = ", ".join(str(candidate.relative_to(path)) for candidate in found[:5])
-    raise FatalError(Reason.MODEL_NOT_FOUND, f"{path} holds {len(found)} models ({names}); name one model.onnx")
-
-
-def model_digest(path: Path, external_files: Collection[Path]) -> str:
-    """SHA-256 of the model file together with its external data, if it has any."""
-    folder = path.parent.resolve()
-    files = {path.resolve(), *external_files}
-    return combined_digest({str(file.relative_to(folder)): file_digest(file) for file in files})
+        """Run as `session.run` does."""
+        return self.session.run(outputs, feeds, options)
 
 
 def open_session(path: Path, intra_op_threads: int) -> onnxruntime.InferenceSession:
@@ -108,10 +94,11 @@ def open_session(path: Path, intra_op_threads: int) -> onnxruntime.InferenceSess
         raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name}: {explained(error)}") from error
 
 
-def read_signature(session: onnxruntime.InferenceSession, inputs_without_rank: Collection[str]) -> Signature:
+def read_signature(session: onnxruntime.InferenceSession, without_rank: Collection[str]) -> Signature:
     """What the model takes and gives, checked against what the protocol can carry.
 
-    onnxruntime shows an unknown rank as a scalar's empty shape; `inputs_without_rank` tells them apart.
+    onnxruntime shows an unknown rank as a scalar's empty shape; `without_rank`, the names of the
+    inputs and outputs that leave it open, tells them apart.
     Raises FatalError(MODEL_LOAD_FAILED) for an input, or for every output, of a type the protocol lacks.
     """
     inputs = {}
@@ -120,13 +107,13 @@ def read_signature(session: onnxruntime.InferenceSession, inputs_without_rank: C
             if argument.type not in BY_ONNX_TYPE:
                 message = f"input {argument.name!r} is a {argument.type}, which the protocol cannot carry"
                 raise FatalError(Reason.MODEL_LOAD_FAILED, message)
-            shape = None if argument.name in inputs_without_rank else tuple(argument.shape)
-            inputs[argument.name] = TensorSpec(argument.name, BY_ONNX_TYPE[argument.type], shape, optional)
+            spec = _spec(argument, without_rank, optional=optional)
+            _require_possible(spec)
+            inputs[argument.name] = spec
     outputs, unsupported = {}, {}
     for argument in session.get_outputs():
         if argument.type in BY_ONNX_TYPE:
-            datatype = BY_ONNX_TYPE[argument.type]
-            outputs[argument.name] = TensorSpec(argument.name, datatype, tuple(argument.shape))
+            outputs[argument.name] = _spec(argument, without_rank)
         else:
             unsupported[argument.name] = argument.type
     if not outputs:
@@ -135,28 +122,29 @@ def read_signature(session: onnxruntime.InferenceSession, inputs_without_rank: C
     return Signature(inputs, outputs, unsupported)
 
 
-def load(
-    path: Path,
-    name: str,
-    version: str,
-    *,
-    intra_op_threads: int,
-    inputs_without_rank: Collection[str],
-    external_files: Collection[Path],
-) -> Model:
-    """Load an examined model file for serving.
+def _spec(argument: onnxruntime.NodeArg, without_rank: Collection[str], *, optional: bool = False) -> TensorSpec:
+    shape = None if argument.name in without_rank and not argument.shape else tuple(argument.shape)
+    return TensorSpec(argument.name, BY_ONNX_TYPE[argument.type], shape, optional)
 
-    Raises FatalError(MODEL_LOAD_FAILED).
-    """
-    started = time.perf_counter()
-    session = open_session(path, intra_op_threads)
-    signature = read_signature(session, inputs_without_rank)
-    load_seconds = time.perf_counter() - started
-    return Model(name, version, signature, session, model_digest(path, external_files), load_seconds)
+
+def _require_possible(spec: TensorSpec) -> None:
+    """Refuse an input that no request could bring."""
+    if len(spec.shape or ()) > MAX_RANK or elements_of(spec, 1) > MAX_ELEMENTS:
+        sizes = ", ".join(map(str, _sizes(spec, 1)[:_SHOWN_SIZES]))
+        message = f"input {spec.name!r} of {len(spec.shape or ())} dimensions ({sizes}) is larger than any request"
+        raise FatalError(Reason.MODEL_LOAD_FAILED, message)
+
+
+def elements_of(spec: TensorSpec, size: int) -> int:
+    """How many elements a tensor has that fits a spec, with every open dimension `size`."""
+    return math.prod(_sizes(spec, size))
 
 
 def empty_of(spec: TensorSpec, size: int, value: int) -> Tensor:
     """A tensor that fits a spec: every open dimension `size`, every element `value` (or its text)."""
-    shape = tuple(dimension if isinstance(dimension, int) else size for dimension in spec.shape or ())
     fill: Any = str(value) if spec.datatype.kind == "O" else value
-    return np.full(shape, fill, dtype=spec.datatype.dtype)
+    return np.full(_sizes(spec, size), fill, dtype=spec.datatype.dtype)
+
+
+def _sizes(spec: TensorSpec, size: int) -> list[int]:
+    return [dimension if isinstance(dimension, int) else size for dimension in spec.shape or ()]

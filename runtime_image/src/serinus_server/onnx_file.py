@@ -19,7 +19,7 @@ _MAX_GRAPH_DEPTH: Final = 32  # protocol buffer parsers stop at 100 levels, and 
 # Field numbers of onnx.proto3.
 _MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET_IMPORT, _MODEL_FUNCTIONS = 1, 7, 8, 25
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
-_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_SPARSE = 1, 5, 11, 15
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_SPARSE = 1, 5, 11, 12, 15
 _FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_ATTRIBUTE = 7, 10, 11
 _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
@@ -27,7 +27,7 @@ _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
 _SPARSE_VALUES, _SPARSE_INDICES = 1, 2
 _TENSOR_EXTERNAL_DATA = 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_INPUT_NAME, _INPUT_TYPE = 1, 2
+_VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR, _TENSOR_TYPE_SHAPE = 1, 2
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -42,7 +42,7 @@ class Outline:
     domains: set[str] = field(default_factory=set)
     function_domains: set[str] = field(default_factory=set)
     op_types: set[str] = field(default_factory=set)
-    inputs_without_rank: set[str] = field(default_factory=set)
+    without_rank: set[str] = field(default_factory=set)
     opsets: dict[str, int] = field(default_factory=dict)  # domain -> version
 
 
@@ -167,7 +167,7 @@ def _read_model(model: _Message, outline: Outline) -> None:
             continue
         if number == _MODEL_GRAPH:
             _read_graph(value, outline, 0)
-            outline.inputs_without_rank |= _inputs_without_rank(value)
+            outline.without_rank |= _without_rank(value)
         elif number == _MODEL_OPSET_IMPORT:
             domain = next((each.text() for each in value.messages(_OPSET_DOMAIN)), "")
             outline.opsets[domain] = value.number(_OPSET_VERSION)
@@ -181,17 +181,20 @@ def _read_model(model: _Message, outline: Outline) -> None:
         raise _MalformedError("it has no IR version or no graph")
 
 
-def _inputs_without_rank(graph: _Message) -> set[str]:
+def _without_rank(graph: _Message) -> set[str]:
+    """The inputs and outputs of a graph that have no shape, not even an empty one."""
     names = set()
-    for graph_input in graph.messages(_GRAPH_INPUT):
+    for number, value in graph.fields():
+        if number not in {_GRAPH_INPUT, _GRAPH_OUTPUT} or not isinstance(value, _Message):
+            continue
         shapes = [
             shape
-            for type_ in graph_input.messages(_INPUT_TYPE)
+            for type_ in value.messages(_VALUE_TYPE)
             for tensor in type_.messages(_TYPE_TENSOR)
             for shape in tensor.messages(_TENSOR_TYPE_SHAPE)
         ]
         if not shapes:
-            names |= {name.text() for name in graph_input.messages(_INPUT_NAME)}
+            names |= {name.text() for name in value.messages(_VALUE_NAME)}
     return names
 
 

@@ -1,7 +1,8 @@
 """The first load of a model, in a process of its own: a file that crashes the loader crashes only that.
 
-`python -m serinus_server.probe FILE` writes one JSON object a line on stdout, and ends:
-`{"loaded": {...}}` after a load that works, `{"failure": [reason, message]}` if something does not.
+`python -m serinus_server.probe QUESTION` gets a JSON object and writes one JSON object a line on stdout:
+`{"doing": "loading x.onnx"}` before each step, `{"files": [...]}` after a load that works, and
+`{"failure": [reason, message]}` if something does not. Without a failure, what it did last crashed it.
 """
 
 import ctypes
@@ -10,45 +11,43 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from serinus_server.cgroup import memory_limit
 from serinus_server.failure import FatalError, Reason
+from serinus_server.loading import SafeFile, look_at, open_file, put_together
+from serinus_server.model import Runnable, Signature
+from serinus_server.model_files import ModelFile
+from serinus_server.warm_up import warm_up
 
 _CPU_SECONDS: Final = 900
 _PR_SET_PDEATHSIG: Final = 1
 
 
-@dataclass(frozen=True)
-class Examined:
-    """What the probe found out about a model that is fit to serve."""
-
-    inputs_without_rank: frozenset[str]
-    external_files: frozenset[Path]
-
-
-def examine(path: Path, *, warm_up: bool) -> Examined:
-    """Load (and run) a model in a process of its own.
+def examine(files: Sequence[ModelFile], *, warm_up: bool) -> list[SafeFile]:
+    """Load (and run) a model, of one file or of several stages, in a process of its own.
 
     Raises FatalError(MODEL_LOAD_FAILED or WARM_UP_FAILED), also when that process crashes.
     """
-    arguments = [sys.executable, "-m", "serinus_server.probe", str(path), *(["--warm-up"] if warm_up else [])]
+    named = [[str(file.folder), file.name, file.stage] for file in files]
+    arguments = [sys.executable, "-m", "serinus_server.probe", json.dumps({"files": named, "warm_up": warm_up})]
     process = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 - our own module
-    found: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     for line in process.stdout.splitlines():
-        found |= json.loads(line)
-    if "failure" in found:
-        reason, message = found["failure"]
+        said |= json.loads(line)
+    if "failure" in said:
+        reason, message = said["failure"]
         raise FatalError(Reason[reason], message)
-    if process.returncode != 0 or "loaded" not in found:
-        stage = Reason.WARM_UP_FAILED if "loaded" in found else Reason.MODEL_LOAD_FAILED
-        doing = "running" if "loaded" in found else "loading"
-        raise FatalError(stage, f"{doing} {path.name} crashed the runtime ({_ending(process.returncode)})")
-    loaded = found["loaded"]
-    files = frozenset(Path(file) for file in loaded["external_files"])
-    return Examined(frozenset(loaded["inputs_without_rank"]), files)
+    if process.returncode != 0 or "files" not in said:
+        stage = Reason.WARM_UP_FAILED if "files" in said else Reason.MODEL_LOAD_FAILED
+        doing = said.get("doing", "starting the runtime")
+        raise FatalError(stage, f"{doing} crashed the runtime ({_ending(process.returncode)})")
+    return [
+        SafeFile(file, frozenset(found["without_rank"]), frozenset(map(Path, found["external_files"])))
+        for file, found in zip(files, said["files"], strict=True)
+    ]
 
 
 def _ending(returncode: int) -> str:
@@ -61,27 +60,40 @@ def _ending(returncode: int) -> str:
 
 
 def main() -> None:
-    """Examine the file named on the command line."""
-    from serinus_server.model import open_session, read_signature  # noqa: PLC0415 - the parent needs no runtime
-    from serinus_server.onnx_file import read_outline, require_safe  # noqa: PLC0415
-    from serinus_server.warm_up import warm_up  # noqa: PLC0415
-
-    path = Path(sys.argv[1])
+    """Examine what the command line asks for."""
+    question = json.loads(sys.argv[1])
+    files = [ModelFile(Path(folder), name, stage) for folder, name, stage in question["files"]]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # do not outlive the server
     _limit_resources()
     try:
-        outline = read_outline(path)
-        external_files = require_safe(outline, path)
-        session = open_session(path, intra_op_threads=1)
-        signature = read_signature(session, outline.inputs_without_rank)
-        files = [str(file) for file in external_files]
-        _tell({"loaded": {"inputs_without_rank": sorted(outline.inputs_without_rank), "external_files": files}})
-        if "--warm-up" in sys.argv[2:]:
+        session, signature = _load(files)
+        if question["warm_up"]:
+            _tell({"doing": "running " + _names(files)})
             warm_up(session, signature)
     except FatalError as failure:
         _tell({"failure": [failure.reason.name, str(failure)]})
     except MemoryError:
-        _tell({"failure": [Reason.MODEL_LOAD_FAILED.name, f"{path.name} does not fit into memory"]})
+        _tell({"failure": [Reason.MODEL_LOAD_FAILED.name, f"{_names(files)} does not fit into memory"]})
+
+
+def _load(files: Sequence[ModelFile]) -> tuple[Runnable, Signature]:
+    safe, parts = [], []
+    for file in files:
+        _tell({"doing": f"loading {file.path.name}"})
+        with file.named_in_failures():
+            safe.append(look_at(file))
+            parts.append(open_file(safe[-1], intra_op_threads=1))
+    whole = put_together(files, parts)
+    found = [
+        {"without_rank": sorted(each.without_rank), "external_files": sorted(map(str, each.external_files))}
+        for each in safe
+    ]
+    _tell({"files": found})
+    return whole
+
+
+def _names(files: Sequence[ModelFile]) -> str:
+    return ", ".join(file.path.name for file in files)
 
 
 def _limit_resources() -> None:

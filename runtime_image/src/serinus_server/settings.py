@@ -1,5 +1,6 @@
 """What can be set about serving."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from serinus_server.access_log import AccessLogMode
 class ServeSettings:
     """The options of `serinus-server serve`; durations in seconds, sizes in bytes.
 
+    `pipeline` names the files of its stages in the folder `model_path`; empty, there is one model.
     Without a `grpc_port` there is no gRPC; 0 takes a free one.
     """
 
     model_path: Path
+    pipeline: Mapping[str, str]
     model_name: str
     model_version: str
     host: str

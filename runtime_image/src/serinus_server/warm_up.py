@@ -2,19 +2,18 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import onnxruntime
-
 from serinus_server.failure import FatalError, Reason
-from serinus_server.model import Signature, Tensor, empty_of
+from serinus_server.model import Runnable, Signature, Tensor, elements_of, empty_of
 from serinus_server.runtime_error import explained
 
 # A size and a value for all open dimensions and elements. Most models take the first; a convolution or a
 # pooling over an open dimension needs some room, and a division or a lookup may not like zeros.
 _CANDIDATES: Final = ((1, 0), (1, 1), (2, 0), (8, 1), (32, 1), (224, 0))
+_MAX_ELEMENTS: Final = 1 << 26  # of many open dimensions, 224 each would be more than any machine has
 _MAX_RUNS: Final = 20
 _MEASURE_SECONDS: Final = 0.25
 
@@ -32,7 +31,7 @@ class WarmUp:
         return sum(tensor.size for tensor in self.feeds.values())
 
 
-def warm_up(session: onnxruntime.InferenceSession, signature: Signature) -> WarmUp:
+def warm_up(session: Runnable, signature: Signature) -> WarmUp:
     """Run the model a few times on made-up inputs.
 
     Raises FatalError(WARM_UP_FAILED) with the model's first complaint if it takes none of them.
@@ -40,6 +39,8 @@ def warm_up(session: onnxruntime.InferenceSession, signature: Signature) -> Warm
     outputs = list(signature.outputs)
     complaint = ""
     for size, value in _CANDIDATES:
+        if size > 1 and sum(elements_of(spec, size) for spec in signature.inputs.values()) > _MAX_ELEMENTS:
+            continue
         feeds = {name: empty_of(spec, size, value) for name, spec in signature.inputs.items() if not spec.optional}
         try:
             session.run(outputs, feeds)
@@ -50,7 +51,7 @@ def warm_up(session: onnxruntime.InferenceSession, signature: Signature) -> Warm
     raise FatalError(Reason.WARM_UP_FAILED, f"the model fails on every made-up input; first: {complaint}")
 
 
-def _measure(session: onnxruntime.InferenceSession, outputs: list[str], feeds: Mapping[str, Tensor]) -> float:
+def _measure(session: Runnable, outputs: Sequence[str], feeds: Mapping[str, Tensor]) -> float:
     durations: list[float] = []
     while len(durations) < _MAX_RUNS and sum(durations) < _MEASURE_SECONDS:
         started = time.perf_counter()

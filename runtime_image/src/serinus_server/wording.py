@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from serinus_server.model import TensorSpec
+from serinus_server.model import MAX_RANK, TensorSpec
 
-MAX_RANK: Final = 64  # numpy's
 _SHOWN_CHARACTERS: Final = 60
 
 

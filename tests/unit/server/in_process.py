@@ -15,10 +15,11 @@ from serinus_server.executor import Executor
 from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
 from serinus_server.inference import Inference
+from serinus_server.loading import load, look_at
 from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
-from serinus_server.model import Model, load
-from serinus_server.onnx_file import read_outline, require_safe
+from serinus_server.model import Model
+from serinus_server.model_files import ModelFile
 from serinus_server.readiness import Readiness
 from serinus_server.routes import Router
 from serinus_server.settings import ServeSettings
@@ -29,16 +30,7 @@ def load_model(path: Path) -> Model:
 
     Raises FatalError.
     """
-    outline = read_outline(path)
-    external_files = require_safe(outline, path)
-    return load(
-        path,
-        "m",
-        "1",
-        intra_op_threads=1,
-        inputs_without_rank=outline.inputs_without_rank,
-        external_files=external_files,
-    )
+    return load([look_at(ModelFile(path.parent, path.name))], "m", "1", intra_op_threads=1)
 
 
 class InProcess:
@@ -85,6 +77,7 @@ async def _stop(server: HttpServer) -> None:
 def _settings() -> ServeSettings:
     return ServeSettings(
         model_path=Path(),
+        pipeline={},
         model_name="m",
         model_version="1",
         host="127.0.0.1",

@@ -184,8 +184,8 @@ def test_inspect(tmp_path: Path) -> None:
     assert lines[:6] == [
         f"file      {model}",
         f"size      {size} bytes",
-        f"digest    {hashlib.sha256(model.read_bytes()).hexdigest()}",
         "opset     ai.onnx 17",
+        f"digest    {hashlib.sha256(model.read_bytes()).hexdigest()}",
         "input     x: FP32 [batch, 4]",
         "output    y: FP32 [batch, 3]",
     ]

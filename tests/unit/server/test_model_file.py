@@ -8,7 +8,8 @@ import pytest
 from serinus_server import probe
 from serinus_server.digest import file_digest
 from serinus_server.failure import FatalError, Reason
-from serinus_server.model import find_model_file, model_digest, open_session, read_signature
+from serinus_server.model import open_session, read_signature
+from serinus_server.model_files import ModelFile, files_digest, find_model_file
 from serinus_server.warm_up import warm_up
 from tests.unit.server import models
 
@@ -37,10 +38,10 @@ def test_digest_covers_external_data(tmp_path: Path) -> None:
     path = models.save(models.with_external_data("w.bin"), tmp_path)
     weights = tmp_path / "w.bin"
     weights.write_bytes(bytes(8))
-    assert model_digest(path, []) == file_digest(path)
-    before = model_digest(path, [weights])
+    assert files_digest(tmp_path, ["model.onnx"], []) == file_digest(path)
+    before = files_digest(tmp_path, ["model.onnx"], [weights])
     weights.write_bytes(bytes(7) + b"\x01")
-    assert before != model_digest(path, [weights]) != file_digest(path)
+    assert before != files_digest(tmp_path, ["model.onnx"], [weights]) != file_digest(path)
 
 
 def test_signature_leaves_out_what_the_protocol_lacks(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_warm_up_measures(tmp_path: Path) -> None:
 
 def examine(path: Path) -> FatalError:
     with pytest.raises(FatalError) as caught:
-        probe.examine(path, warm_up=True)
+        probe.examine([ModelFile(path.parent, path.name)], warm_up=True)
     return caught.value
 
 
@@ -85,8 +86,16 @@ def test_probe_names_what_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("says", "reason", "message"),
     [
-        ("{}", Reason.MODEL_LOAD_FAILED, "loading model.onnx crashed the runtime (SIGSEGV)"),
-        ('{"loaded": {}}', Reason.WARM_UP_FAILED, "running model.onnx crashed the runtime (SIGSEGV)"),
+        (
+            '{"doing": "loading model.onnx"}',
+            Reason.MODEL_LOAD_FAILED,
+            "loading model.onnx crashed the runtime (SIGSEGV)",
+        ),
+        (
+            '{"files": [], "doing": "running model.onnx"}',
+            Reason.WARM_UP_FAILED,
+            "running model.onnx crashed the runtime (SIGSEGV)",
+        ),
     ],
 )
 def test_a_crash_is_a_failure_with_a_name(

@@ -137,10 +137,12 @@ def texts(tensor: Tensor) -> list[str]:
 def compare(server: InProcess, case: TestCase, model: Model, sets: list[tuple[Values, Values]]) -> str:
     """Serve every data set of a case; how it compares."""
     outcome = AS_EXPECTED
+    session = model.session
+    assert isinstance(session, onnxruntime.InferenceSession)
     for inputs, outputs in sets:
-        names = [each.name for each in model.session.get_inputs()]
+        names = [each.name for each in session.get_inputs()]
         feeds = {name: tensor for name, tensor in zip(names, inputs, strict=False) if tensor is not None}
-        wanted = dict(zip([each.name for each in model.session.get_outputs()], outputs, strict=False))
+        wanted = dict(zip([each.name for each in session.get_outputs()], outputs, strict=False))
         try:
             bare = dict(zip(model.signature.outputs, model.run(feeds, list(model.signature.outputs)), strict=True))
         except Exception:

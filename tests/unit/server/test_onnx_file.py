@@ -145,5 +145,5 @@ def test_nesting_is_bounded(tmp_path: Path) -> None:
 
 
 def test_open_rank_is_told_from_a_scalar(tmp_path: Path) -> None:
-    assert read_outline(models.save(models.any_rank(), tmp_path)).inputs_without_rank == {"x"}
-    assert read_outline(models.save(models.scalar(), tmp_path)).inputs_without_rank == set()
+    assert read_outline(models.save(models.any_rank(), tmp_path)).without_rank == {"x", "y"}
+    assert read_outline(models.save(models.scalar(), tmp_path)).without_rank == set()
