@@ -89,8 +89,10 @@ class Executor:
         run(jobs, self._model, stoppable=False)
         self._metrics.ran_together(len(jobs))
         seconds = jobs[0].run_seconds
-        # A run of 0.1 s on the loop is reason enough by itself.
-        self._reconsider(seconds > INLINE_SECONDS * len(jobs), 1 + int(seconds * _WEIGHT_PER_SECOND))
+        if seconds > INLINE_SECONDS * len(jobs):  # one of 0.1 s on the loop is reason enough by itself
+            self._reconsider(True, 1 + int(seconds * _WEIGHT_PER_SECOND))
+        else:
+            self._against = 0
         for job in jobs:
             if seconds > job.timeout:
                 job.error = DeadlineExceededError()

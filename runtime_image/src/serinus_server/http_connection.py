@@ -7,9 +7,9 @@ for a moment: closing at once would reset the connection and take the reply with
 
 import asyncio
 import random
-import time
 from collections import deque
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, Final, Protocol, cast
 
 import httptools
@@ -45,6 +45,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._headers: dict[bytes, bytes] = {}  # of the head that is coming; after it trailers, which nobody reads
+        self.on_header = self._headers.__setitem__  # httptools' callback
         self._parser: Any = httptools.HttpRequestParser(self)
         self._pending: deque[Request] = deque()  # heads that came, not yet answered; the first is in work
         self._incoming: Request | None = None
@@ -58,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._unwritten_bytes = 0
         self._upgraded_body_bytes = 0
         self._message_is_new = False
-        now = time.perf_counter()
+        now = perf_counter()
         self._head_began = now
         self._last_activity = now
         self._retire_at = now + server.max_connection_age * random.uniform(0.8, 1.2)  # noqa: S311 - spreads reconnects
@@ -94,7 +96,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        self._last_activity = time.perf_counter()
+        self._last_activity = perf_counter()
         if self._upgraded_body_bytes and not self._deaf:
             data = self._take_upgraded_body(data)
         if not data or self._deaf:
@@ -109,18 +111,21 @@ class Connection(asyncio.Protocol):
             if not self._deaf:
                 self._refuse(HTTPStatus.BAD_REQUEST, f"the request is not valid HTTP/1.1: {error}")
         else:
-            self._check_framing(len(data))
+            if self._incoming is not None:
+                self._check_framing(len(data), self._incoming)
 
-    def _check_framing(self, size: int) -> None:
-        """Bound what the parser keeps of a head, a chunk header or a trailer that does not end."""
+    def _check_framing(self, size: int, request: Request) -> None:
+        """Bound what is kept of a head, a chunk header or a trailer that does not end."""
+        if request.began:
+            self._headers.clear()  # trailers
         if self._message_is_new:
             self._message_is_new = False
             self._framing_bytes = 0
-        elif self._incoming is not None:
-            self._framing_bytes += size
-            if self._framing_bytes > _MAX_HEAD_BYTES + _FRAMING_PER_BODY_BYTE * self._incoming.body_size:
-                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-                self._refuse(status, f"the request's head is larger than {_MAX_HEAD_BYTES} bytes")
+            return
+        self._framing_bytes += size
+        if self._framing_bytes > _MAX_HEAD_BYTES + _FRAMING_PER_BODY_BYTE * request.body_size:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._refuse(status, f"the request's head is larger than {_MAX_HEAD_BYTES} bytes")
 
     # A client may offer to switch to HTTP/2 with its first request (Java's does). It goes on in HTTP/1.1 if
     # the offer is ignored, but the parser takes it as accepted and leaves the body to us.
@@ -154,6 +159,7 @@ class Connection(asyncio.Protocol):
         """A request starts."""
         if not self._deaf:
             self._incoming = Request(self._server.unparsable)
+            self._headers.clear()
             self._head_began = self._last_activity
             self._message_is_new = True
 
@@ -162,30 +168,28 @@ class Connection(asyncio.Protocol):
         if self._incoming is not None:
             self._incoming.target += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, which is of no interest."""
-        request = self._incoming
-        if request is not None and request.began == 0.0:
-            request.headers[name.lower()] = value
-
     def on_headers_complete(self) -> None:
         """Decide from the head alone whether the body is welcome."""
         request = self._incoming
         if request is None:
             return
         parser = self._parser
-        request.began = time.perf_counter()
+        headers = request.headers = {name.lower(): value for name, value in self._headers.items()}
+        self._headers.clear()
+        request.began = self._last_activity
         request.method = parser.get_method()
-        request.is_http_1_0 = parser.get_http_version() == "1.0"
-        request.closes = not (parser.should_keep_alive() or parser.should_upgrade())
-        request.declared_size = int(request.headers.get(b"content-length", b"0"))
+        keeps_alive = parser.should_keep_alive()
+        if not keeps_alive or b"connection" in headers:  # otherwise it is HTTP/1.1, and the connection stays
+            request.is_http_1_0 = parser.get_http_version() == "1.0"
+            request.closes = not (keeps_alive or parser.should_upgrade())
+        request.declared_size = int(headers.get(b"content-length", b"0"))
         request.handler = self._server.resolve(request.target, request.method)
         self._pending.append(request)
         request.refusal = self._refusal(request)
         if request.refusal is None:
-            if b"expect" in request.headers and len(self._pending) == 1:
+            if b"expect" in headers and len(self._pending) == 1:
                 self._continue(request)
-        elif request.declared_size > _MAX_SWALLOWED_BODY_BYTES or b"expect" in request.headers:
+        elif request.declared_size > _MAX_SWALLOWED_BODY_BYTES or b"expect" in headers:
             self._answer_now(request)
 
     def on_body(self, body: bytes) -> None:
@@ -210,7 +214,7 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, request: Request) -> None:
         self._incoming = None
-        request.finish_body()
+        request.finish_body(self._last_activity)
         self._deaf = request.closes
         self._pump()
         if len(self._pending) > 1 and not self._read_paused and not self._closing:
@@ -220,11 +224,12 @@ class Connection(asyncio.Protocol):
     # deciding
 
     def _refusal(self, request: Request) -> Reply | None:
-        if not request.is_http_1_0 and b"host" not in request.headers:
+        headers = request.headers
+        if b"host" not in headers and not request.is_http_1_0:
             return error_reply(HTTPStatus.BAD_REQUEST, "the Host header is missing")
         if request.declared_size > self._server.max_body_size:
             return self._too_large(request)
-        if request.headers.get(b"expect", b"100-continue").lower() != b"100-continue":
+        if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
             return error_reply(HTTPStatus.EXPECTATION_FAILED, "the only expectation known is 100-continue")
         return request.handler.admit(request)
 
@@ -240,7 +245,7 @@ class Connection(asyncio.Protocol):
         self._incoming = None
         request.chunks.clear()
         request.closes = True
-        request.finish_body()
+        request.finish_body(perf_counter())
         self._pump()
 
     def _refuse(self, status: int, message: str) -> None:
@@ -248,7 +253,7 @@ class Connection(asyncio.Protocol):
         request = self._incoming
         if request is None or request.began == 0.0:
             request = request or Request(self._server.unparsable)
-            request.began = time.perf_counter()
+            request.began = perf_counter()
             self._pending.append(request)
         request.refusal = error_reply(status, message)
         self._answer_now(request)
@@ -293,35 +298,32 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_exception_handler(context)
                 if self._busy:
                     self._respond(request, error_reply(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
-        return not self._busy
+        return bool(self._pending) and not self._busy
 
     def _respond(self, request: Request, reply: Reply) -> None:
         """Write the reply to the request in work."""
         if self._closing:
             return
-        now = time.perf_counter()
-        self._pending.popleft()
-        closes = request.closes or (self._is_retiring(now) and not self._pending and self._incoming is None)
+        now, server, pending = perf_counter(), self._server, self._pending
+        pending.popleft()
+        # Clients reconnect now and then, so that new pods get their share, and away from a pod that ends.
+        retires = now >= self._retire_at or server.draining
+        closes = request.closes or (retires and not pending and self._incoming is None)
         connection = b"Connection: close\r\n" if closes else b""
         if request.is_http_1_0 and not closes:
             connection = b"Connection: keep-alive\r\n"
-        omit_body = request.method == b"HEAD"
-        self._transport.write(reply.to_bytes(self._server.date, connection=connection, omit_body=omit_body))
-        self._last_activity = now
+        self._transport.write(reply.to_bytes(server.date, connection, omit_body=request.method == b"HEAD"))
+        self._last_activity = request.answered = now
         self._busy = False
         request.handler.answered(request, reply)
         if closes:
             self._linger()
             return
-        if self._read_paused and len(self._pending) <= 1:
+        if self._read_paused and len(pending) <= 1:
             self._read_paused = False
             self._transport.resume_reading()
-        if self._pending:
+        if pending:
             self._pump()
-
-    def _is_retiring(self, now: float) -> bool:
-        """Clients reconnect now and then, so that new pods get their share, and away from a pod that ends."""
-        return self._server.draining or now >= self._retire_at
 
     def _linger(self) -> None:
         """Close after a reply, without destroying it: see the module's opening."""

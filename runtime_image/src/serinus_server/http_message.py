@@ -1,6 +1,5 @@
 """A request, a reply, and who makes one of the other: HTTP without its bytes and connections."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,11 +17,13 @@ _STATUS_LINES: Final = {
 class Request:
     """One HTTP request, filled in while it is parsed.
 
-    `began` and `completed` are `time.perf_counter()` at the end of its head and of its body. `note` is
-    the handler's own. `body_size` counts what came, also where `body` was not kept.
+    `began`, `completed` and `answered` are `time.perf_counter()` when the end of its head and of its body
+    came, and when its reply was there. `note` is the handler's own. `body_size` counts what came, also
+    where `body` was not kept.
     """
 
     __slots__ = (
+        "answered",
         "began",
         "body",
         "body_size",
@@ -51,18 +52,20 @@ class Request:
         self.declared_size = 0
         self.began = 0.0
         self.completed = 0.0
+        self.answered = 0.0
         self.complete = False
         self.closes = False
         self.is_http_1_0 = False
         self.refusal: Reply | None = None
         self.note: Any = None
 
-    def finish_body(self) -> None:
+    def finish_body(self, now: float) -> None:
         """The whole message has come."""
-        self.body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
-        self.chunks.clear()
+        chunks = self.chunks
+        self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
         self.complete = True
-        self.completed = time.perf_counter()
+        self.completed = now
 
 
 @dataclass(slots=True)
@@ -74,17 +77,18 @@ class Reply:
     content_type: bytes = JSON
     headers: bytes = b""
 
-    def to_bytes(self, date: bytes, *, connection: bytes, omit_body: bool) -> bytes:
+    def to_bytes(self, date: bytes, connection: bytes, *, omit_body: bool) -> bytes:
         """The reply as sent. `connection` is a header line or nothing; HEAD omits the body."""
-        head = b"%bDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n" % (
+        body = self.body
+        return b"%bDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
             _STATUS_LINES[self.status],
             date,
             self.content_type,
-            len(self.body),
+            len(body),
             self.headers,
             connection,
+            b"" if omit_body else body,
         )
-        return head if omit_body else head + self.body
 
 
 class Handler(Protocol):

@@ -1,8 +1,8 @@
 """The infer call over HTTP: decode, encode, and what headers say."""
 
-import time
 from collections.abc import Callable
 from http import HTTPStatus
+from time import perf_counter
 from typing import Final
 
 from serinus_server.access_log import AccessLog
@@ -12,7 +12,9 @@ from serinus_server.http_message import OCTETS, Reply, Request, error_reply
 from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, Refusal, failed_run
 from serinus_server.job import Job
+from serinus_server.model import Model
 
+_OK: Final = HTTPStatus.OK.value
 _HEADER_LENGTH: Final = b"inference-header-content-length"
 _MAX_LENGTH_DIGITS: Final = 19  # more than any body has
 _RETRY_AFTER: Final = b"Retry-After: 1\r\n"
@@ -42,32 +44,33 @@ class InferHandler:
         """Decode and run; the reply may come later."""
         inference, call = self._inference, request.note
         inference.arrived(call, request.body_size)
-        started = time.perf_counter()
+        model = inference.model
+        started = perf_counter()
         try:
-            decoded = decode(request.body, inference.model.signature, _header_length(request))
+            decoded = decode(request.body, model.signature, _header_length(request))
         except InvalidRequestError as error:
             respond(request, self._refused(Refusal(HTTPStatus.BAD_REQUEST, str(error))))
             return
         request.body = b""
-        call.decode_seconds = time.perf_counter() - started
+        call.decode_seconds = perf_counter() - started
 
         def done(job: Job) -> None:
-            respond(request, self._reply(decoded, job, call))
+            respond(request, self._reply(model, decoded, job, call))
 
         inference.run(call, decoded, inference.timeout - (started - request.completed), done)
 
-    def _reply(self, decoded: InferRequest, job: Job, call: Call) -> Reply:
+    def _reply(self, model: Model, decoded: InferRequest, job: Job, call: Call) -> Reply:
         if job.error is not None:
             return self._refused(failed_run(job.error, self._inference.timeout))
-        started = time.perf_counter()
+        started = perf_counter()
         try:
-            body, header_length = encode(self._inference.model, decoded, job.tensors)
+            body, header_length = encode(model, decoded, job.tensors)
         except NotRepresentableError as error:
             return self._refused(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)))
-        call.encode_seconds = time.perf_counter() - started
+        call.encode_seconds = perf_counter() - started
         if header_length is None:
-            return Reply(HTTPStatus.OK, body)
-        return Reply(HTTPStatus.OK, body, OCTETS, b"Inference-Header-Content-Length: %d\r\n" % header_length)
+            return Reply(_OK, body)
+        return Reply(_OK, body, OCTETS, b"Inference-Header-Content-Length: %d\r\n" % header_length)
 
     def _refused(self, refusal: Refusal) -> Reply:
         headers = _RETRY_AFTER if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else b""
@@ -75,13 +78,16 @@ class InferHandler:
 
     def answered(self, request: Request, reply: Reply) -> None:
         """Count and log a reply."""
-        stages = self._inference.answered(request.note, reply.status, time.perf_counter() - request.completed)
-        self._access_log.answered(request, reply, **stages)
+        call: Call | None = request.note
+        self._inference.answered(call, reply.status, request.answered - request.completed)
+        if self._access_log.wants(reply.status):
+            self._access_log.answered(request, reply, call.stages() if call else {})
 
     def abandon(self, request: Request) -> None:
         """Stop working for a client that has left."""
-        stages = self._inference.abandoned(request.note)
-        self._access_log.ended(request, CLIENT_CLOSED_REQUEST, **stages)
+        call: Call | None = request.note
+        self._inference.abandoned(call)
+        self._access_log.ended(request, CLIENT_CLOSED_REQUEST, perf_counter(), call.stages() if call else {})
 
 
 def _header_length(request: Request) -> int | None:
@@ -97,8 +103,8 @@ def _header_length(request: Request) -> int | None:
 
 def _unsupported(request: Request) -> Reply | None:
     """Refuse what would be read as something it is not."""
-    encoding = request.headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
+    encoding = request.headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
         message = f"Content-Encoding {encoding[:50].decode(errors='replace')!r} is not supported; send the body plain"
         return error_reply(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, b"Accept-Encoding: identity\r\n")
     return None

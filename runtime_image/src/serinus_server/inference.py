@@ -15,6 +15,7 @@ from serinus_server.runtime_error import explained
 
 CLIENT_CLOSED_REQUEST: Final = 499
 NOT_READY: Final = "not_ready"
+_TOO_LARGE: Final = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value
 _REFUSALS: Final = {
     NOT_READY: "the model is being loaded",
     "in_flight_requests": "too many requests are in work",
@@ -50,6 +51,18 @@ class Call:
         self.decode_seconds = 0.0
         self.encode_seconds = 0.0
 
+    def stages(self) -> dict[str, int]:
+        """The microseconds of each stage, for the log; nothing if it was not run."""
+        job = self.job
+        if job is None:
+            return {}
+        return {
+            "decode_us": int(self.decode_seconds * 1e6),
+            "queue_us": int(job.queue_seconds * 1e6),
+            "run_us": int(job.run_seconds * 1e6),
+            "encode_us": int(self.encode_seconds * 1e6),
+        }
+
 
 class Inference:
     """Admits, runs and accounts for the inferences of one model. All methods belong to the event loop's thread."""
@@ -83,8 +96,9 @@ class Inference:
 
     def arrived(self, call: Call, size: int) -> None:
         """The whole request has come, and has `size` bytes."""
-        self._admission.resize(call.admitted_bytes, size)
-        call.admitted_bytes = size
+        if size != call.admitted_bytes:
+            self._admission.resize(call.admitted_bytes, size)
+            call.admitted_bytes = size
 
     def run(self, call: Call, request: InferRequest, timeout: float, on_done: Callable[[Job], None]) -> None:
         """Run within `timeout` seconds; `on_done` is called once, perhaps before this returns."""
@@ -93,35 +107,30 @@ class Inference:
         call.job = Job(request.feeds, request.outputs, on_done)
         executor.submit(call.job, timeout)
 
-    def answered(self, call: Call | None, status: int, seconds: float) -> dict[str, int]:
-        """Account for an answer that took `seconds`; returns the microseconds of each stage, for the log."""
+    def answered(self, call: Call | None, status: int, seconds: float) -> None:
+        """Account for an answer that took `seconds`."""
         self._metrics.answered(status, seconds)
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        if status == _TOO_LARGE:
             self._metrics.rejected("body_size")
-        return self._leave(call) if call else {}
+        if call is not None:
+            self._leave(call)
 
-    def abandoned(self, call: Call | None, status: int = CLIENT_CLOSED_REQUEST) -> dict[str, int]:
-        """Stop working for a client that has left; returns the microseconds of each stage."""
+    def abandoned(self, call: Call | None, status: int = CLIENT_CLOSED_REQUEST) -> None:
+        """Stop working for a client that has left."""
         self._metrics.answered(status, 0.0)
-        if call and call.job:
-            call.job.cancel()
-        return self._leave(call) if call else {}
+        if call is not None:
+            if call.job is not None:
+                call.job.cancel()
+            self._leave(call)
 
     def _refuse(self, reason: str) -> Refusal:
         self._metrics.rejected(reason)
         return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], reason)
 
-    def _leave(self, call: Call) -> dict[str, int]:
+    def _leave(self, call: Call) -> None:
         """Give the place back."""
         self._admission.leave(call.admitted_bytes)
         self._metrics.in_flight = self._admission.requests
         job = call.job
-        if job is None:
-            return {}
-        self._metrics.ran(call.decode_seconds, job.queue_seconds, job.run_seconds, call.encode_seconds)
-        return {
-            "decode_us": int(call.decode_seconds * 1e6),
-            "queue_us": int(job.queue_seconds * 1e6),
-            "run_us": int(job.run_seconds * 1e6),
-            "encode_us": int(call.encode_seconds * 1e6),
-        }
+        if job is not None:
+            self._metrics.ran(call.decode_seconds, job.queue_seconds, job.run_seconds, call.encode_seconds)

@@ -5,12 +5,14 @@ import sys
 import threading
 import time
 from collections import deque
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 _MAX_WAITING_LINES: Final = 20_000
 _FLUSH_INTERVAL_SECONDS: Final = 0.1
+_FLUSH_LINES: Final = 64  # few enough that their memory is used again and again, many enough that threads seldom change
 
 
 class JsonLog:
@@ -24,8 +26,8 @@ class JsonLog:
         self._lines: deque[bytes] = deque()
         self._wake = threading.Event()
         self._closed = False
-        self._second = -1
-        self._second_as_text = ""
+        self._millisecond = -1
+        self._millisecond_as_text = ""
         self.dropped = 0
         self._thread = threading.Thread(target=self._write_until_closed, name="log", daemon=True)
         self._thread.start()
@@ -37,19 +39,22 @@ class JsonLog:
 
     def line(self, fields: dict[str, Any]) -> None:
         """Log one object as it is."""
-        if len(self._lines) >= _MAX_WAITING_LINES:
+        lines = self._lines
+        if len(lines) >= _MAX_WAITING_LINES:
             self.dropped += 1
             return
-        self._lines.append(orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        lines.append(orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        if len(lines) == _FLUSH_LINES:
+            self._wake.set()
 
     def timestamp(self) -> str:
         """Now, in UTC, as RFC 3339 with milliseconds."""
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_as_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_as_text}.{int((now - second) * 1000):03d}Z"
+        millisecond = int(time.time() * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            moment = datetime.fromtimestamp(millisecond / 1000, UTC)
+            self._millisecond_as_text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self._millisecond_as_text
 
     def close(self) -> None:
         """Write what is left. Nothing may be logged afterwards."""

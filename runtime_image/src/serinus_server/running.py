@@ -16,6 +16,9 @@ def run(jobs: Sequence[Job], model: Model, *, stoppable: bool) -> None:
     `stoppable` runs can be ended from another thread. A batch that fails is run again job by job, so that
     each gets its own result or error.
     """
+    if len(jobs) == 1:
+        _run_alone(jobs[0], model, stoppable=stoppable)
+        return
     started = time.perf_counter()
     feeds = {job: job.feeds for job in jobs}
     live = {job: tensors for job, tensors in feeds.items() if tensors is not None}
@@ -28,14 +31,16 @@ def run(jobs: Sequence[Job], model: Model, *, stoppable: bool) -> None:
         for job in live:
             job.run_seconds = seconds
         return
-    for job, tensors in live.items():
-        _run_alone(job, tensors, model, stoppable=stoppable)
+    for job in live:
+        _run_alone(job, model, stoppable=stoppable)
 
 
-def _run_alone(job: Job, feeds: Mapping[str, Tensor], model: Model, *, stoppable: bool) -> None:
+def _run_alone(job: Job, model: Model, *, stoppable: bool) -> None:
     started = time.perf_counter()
+    job.queue_seconds = started - job.submitted
     job.stop = Stop(1) if stoppable else None
-    if job.feeds is None:
+    feeds = job.feeds
+    if feeds is None:
         return
     try:
         job.tensors = model.run(feeds, job.outputs, job.stop.options if job.stop else None)

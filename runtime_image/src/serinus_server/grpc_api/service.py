@@ -22,6 +22,7 @@ from serinus_server.model import Tensor
 from serinus_server.readiness import Readiness
 
 SERVICE_NAME: Final = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_OK: Final = HTTPStatus.OK.value
 _INFER_PATH: Final = f"/{SERVICE_NAME}/ModelInfer"
 _CODES: Final = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
@@ -144,12 +145,13 @@ class InferenceService:
                 refusal = error.refusal
             except asyncio.CancelledError:
                 status = HTTPStatus.GATEWAY_TIMEOUT if context.time_remaining() == 0 else CLIENT_CLOSED_REQUEST
-                self._log(status, started, raw, context, self._inference.abandoned(call, status))
+                self._inference.abandoned(call, status)
+                self._log(status, started, raw, context, call.stages())
                 raise
-        seconds = time.perf_counter() - started
-        status = refusal.status if refusal else HTTPStatus.OK
-        stages = self._inference.answered(call, status, seconds)
-        self._log(status, started, raw, context, {**stages, "reply_bytes": len(reply)})
+        status = refusal.status.value if refusal else _OK
+        self._inference.answered(call, status, time.perf_counter() - started)
+        if self._access_log.wants(status):
+            self._log(status, started, raw, context, {**(call.stages() if call else {}), "reply_bytes": len(reply)})
         if refusal is not None:
             await self._abort(refusal, context)
         return reply
@@ -210,7 +212,7 @@ class InferenceService:
             if key in _IDENTIFYING
         }
         seconds = time.perf_counter() - started
-        self._access_log.write("POST", _INFER_PATH, status, seconds, len(raw), headers, **details)
+        self._access_log.write("POST", _INFER_PATH, status, seconds, len(raw), headers, details)
 
 
 def _serialized(message: Message) -> bytes:
