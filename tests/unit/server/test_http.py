@@ -95,7 +95,8 @@ def test_a_request_in_single_bytes(server: Serving) -> None:
 def test_trailers_of_a_chunked_body_mean_nothing(server: Serving) -> None:
     chunks = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(BODY[i : i + 7]), BODY[i : i + 7]) for i in range(0, len(BODY), 7))
     with Client(server) as client:
-        client.send(INFER + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nContent-Encoding: br\r\n\r\n" + post(BODY))
+        client.send(INFER + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        client.send(b"0\r\nContent-Encoding: br\r\n\r\n" + post(BODY))
         assert client.reply()[0] == 200
         assert client.reply()[0] == 200
 
