@@ -4,9 +4,9 @@ No number is rounded to an integer, no boolean or text is read as a number, noth
 datatype wraps around, and null is not NaN.
 """
 
-import math
 import struct
 from itertools import chain
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +25,8 @@ _ELEMENT_TYPES: Final[dict[str, frozenset[type]]] = {
 _WANTED: Final = {"b": "true or false", "i": "an integer", "u": "an integer", "f": "a number", "O": "a string"}
 
 
-def from_json(data: object, shape: list[int], spec: TensorSpec) -> Tensor:
-    """The tensor of a flat list, or of lists nested as `shape` says.
+def from_json(data: object, shape: list[int], spec: TensorSpec, *, booleans: bool) -> Tensor:
+    """The tensor of a flat list, or of lists nested as `shape` says; `booleans` as in `exact`.
 
     Raises InvalidRequestError.
     """
@@ -35,22 +35,23 @@ def from_json(data: object, shape: list[int], spec: TensorSpec) -> Tensor:
     elements, nesting = _flattened(data, spec)
     if len(nesting) > 1 and nesting != shape:
         raise InvalidRequestError(f"input {spec.name!r}: 'data' is nested as {nesting}, but 'shape' says {shape}")
-    if len(elements) != math.prod(shape):
+    if len(elements) != prod(shape):
         raise InvalidRequestError(
-            f"input {spec.name!r}: shape {shown(shape)} needs {math.prod(shape)} elements, 'data' has {len(elements)}"
+            f"input {spec.name!r}: shape {shown(shape)} needs {prod(shape)} elements, 'data' has {len(elements)}"
         )
-    return exact(elements, spec).reshape(shape)
+    return exact(elements, spec, booleans=booleans).reshape(shape)
 
 
-def exact(elements: list[Any], spec: TensorSpec) -> Tensor:
+def exact(elements: list[Any], spec: TensorSpec, *, booleans: bool) -> Tensor:
     """The elements as a one-dimensional array of the input's dtype.
 
-    struct converts faster than numpy and refuses what is out of range, where numpy wraps or gives
-    infinity. Both would take booleans and numpy texts as numbers, hence the look at each type.
+    struct converts faster than numpy and refuses what is no number or out of range, where numpy reads texts,
+    wraps or gives infinity. Both would take booleans as numbers, so each element is looked at if there may
+    be `booleans` among them.
     Raises InvalidRequestError.
     """
     dtype, code = spec.datatype.dtype, spec.datatype.struct_code
-    if not _ELEMENT_TYPES[dtype.kind].issuperset(map(type, elements)):
+    if (booleans or not code) and not _ELEMENT_TYPES[dtype.kind].issuperset(map(type, elements)):
         raise _unfit(elements, spec)
     if not code:
         return np.array(elements, dtype)

@@ -102,5 +102,5 @@ def _typed(contents: InferTensorContents, shape: list[int], spec: TensorSpec) ->
         texts[:] = [text_element(element, index, spec) for index, element in enumerate(elements)]
         return texts.reshape(shape)
     if spec.datatype.kind in "iu":  # the field may be wider than the datatype
-        return exact(list(elements), spec).reshape(shape)
+        return exact(list(elements), spec, booleans=False).reshape(shape)
     return np.array(elements, spec.datatype.dtype).reshape(shape)
