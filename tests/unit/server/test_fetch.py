@@ -3,7 +3,10 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +18,7 @@ import pytest
 
 from serinus_server.cli import main
 from serinus_server.failure import FatalError, Reason
-from serinus_server.fetching import transfer
+from serinus_server.fetching import source, transfer
 from serinus_server.fetching.uri import parse
 
 CONTENT = bytes(range(256)) * 5000
@@ -211,7 +214,6 @@ def broken(handler: _Handler) -> None:
         ([status(503), broken], 0, ""),
         ([status(500)] * 4, 13, "Unreachable: {uri}: HTTP status 500 Internal Server Error"),
         ([status(429)] * 4, 13, "Unreachable: {uri}: HTTP status 429 Too Many Requests"),
-        ([broken] * 4, 17, "TransferFailed: "),
         ([status(401)], 12, "AccessDenied: {uri}: HTTP status 401 Unauthorized"),
         ([status(403)], 12, "AccessDenied: {uri}: HTTP status 403 Forbidden"),
         ([status(404)], 11, "NotFound: {uri}: HTTP status 404 Not Found"),
@@ -235,7 +237,59 @@ def test_transient_failures_are_retried_and_others_named(
     assert answered == code
     assert said.startswith(message.format(uri=uri))
     assert left(tmp_path) == ({"m.onnx": CONTENT} if code == 0 else {})
-    assert len(store.requests) == min(len(failures) + 1, 4) if code in {0, 13, 17} else 1
+    assert len(store.requests) == min(len(failures) + 1, 4) if code in {0, 13} else 1
+
+
+def uri_of(store: Store, kind: str) -> tuple[str, ...]:
+    """What to fetch, with the options that it takes."""
+    return ("s3://bucket/m.onnx",) if kind == "s3" else (f"{store.url}/bucket/m.onnx", "--allow-http")
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_truncated_download(tmp_path: Path, store: Store, fetch: Fetch, kind: str) -> None:
+    """What ends before its length is reached is no model, though no digest is asked for."""
+    store.objects["/bucket/m.onnx"] = CONTENT
+    store.failing["/bucket/m.onnx"] = [broken] * 4
+    code, message = fetch(*uri_of(store, kind))
+    assert code == 17
+    assert message.startswith("TransferFailed: ")
+    assert left(tmp_path) == {}
+    store.failing["/bucket/m.onnx"] = [broken] * 3
+    assert fetch(*uri_of(store, kind))[0] == 0
+    assert left(tmp_path) == {"m.onnx": CONTENT}
+
+
+def in_pieces(sent: int, pause_seconds: float, then_seconds: float) -> Callable[[_Handler], None]:
+    """Sends so many tenths of the content with a pause after each, and then nothing for a while."""
+
+    def answer(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(CONTENT)))
+        handler.end_headers()
+        tenth = len(CONTENT) // 10
+        for number in range(sent):
+            handler.wfile.write(CONTENT[number * tenth : (number + 1) * tenth])
+            handler.wfile.flush()
+            time.sleep(pause_seconds)
+        time.sleep(then_seconds)
+        handler.close_connection = True
+
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_slow_storage(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A transfer may take as long as it likes while it goes on; one that stands still is given up and begun anew."""
+    monkeypatch.setattr(source, "_READ_TIMEOUT_SECONDS", 1.0)
+    store.objects["/bucket/m.onnx"] = CONTENT
+    slow, stalled = in_pieces(10, 0.2, 0), in_pieces(5, 0, 3)
+    store.failing["/bucket/m.onnx"] = [slow]
+    assert fetch(*uri_of(store, kind)) == (0, "")
+    assert len(store.requests) == 1
+    store.failing["/bucket/m.onnx"] = [stalled]
+    assert fetch(*uri_of(store, kind)) == (0, "")
+    assert len(store.requests) == 3
+    assert left(tmp_path) == {"m.onnx": CONTENT}
 
 
 def test_nobody_there(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +309,7 @@ def test_size_is_bounded_over_all_files(tmp_path: Path, store: Store, fetch: Fet
     assert left(tmp_path) == {}
 
 
-def test_wrong_digest(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+def test_digest_mismatch(tmp_path: Path, store: Store, fetch: Fetch) -> None:
     store.objects["/bucket/m.onnx"] = CONTENT
     code, message = fetch("s3://bucket/m.onnx", "--sha256", "0" * 64)
     assert (code, message) == (
@@ -265,7 +319,26 @@ def test_wrong_digest(tmp_path: Path, store: Store, fetch: Fetch) -> None:
     assert left(tmp_path) == {}
 
 
-def test_a_full_disk(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_full(tmp_path: Path, store: Store) -> None:
+    """On a real file system of 256 KiB."""
+    store.objects["/bucket/m.onnx"] = CONTENT
+    folder, message = tmp_path / "models", tmp_path / "termination-log"
+    folder.mkdir()
+    script = 'mount -t tmpfs -o size=256k none "$1" && "$2" -c "$3" fetch "$4" "$1"; echo $?; ls -A "$1"'
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    program = "from serinus_server.cli import main; main()"
+    command = [*apart, "sh", "-c", script, "sh", str(folder), sys.executable, program, "s3://bucket/m.onnx"]
+    environment = {**os.environ, "SERINUS_TERMINATION_LOG": str(message)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "16\n", "nothing is left"
+    assert message.read_text() == f"NoSpace: no space left in {folder}: No space left on device"
+
+
+def test_a_disk_that_is_full_when_all_is_written(
+    tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.objects["/bucket/m.onnx"] = CONTENT
 
     def full(_: int) -> None:
