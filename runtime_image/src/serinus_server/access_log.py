@@ -53,6 +53,8 @@ class AccessLog:
         if status >= self._least_status:
             seconds = now - (request.completed or request.began)
             path = request.target[:_MAX_PATH_LENGTH].decode(errors="replace")
+            if request.client is not None:
+                details = {**details, "client": request.client}
             self.write(request.method.decode(), path, status, seconds, request.body_size, request.headers, details)
 
     def write(

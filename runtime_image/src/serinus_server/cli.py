@@ -1,4 +1,4 @@
-"""The command line: `serinus-server serve`, `serinus-server inspect` and `serinus-server fetch`."""
+"""The command line: `serinus-server serve`, `inspect`, `fetch` and `api-key`."""
 
 import argparse
 import os
@@ -10,11 +10,12 @@ from typing import Any, Final, TypeAlias
 
 from serinus_server import __version__
 from serinus_server.access_log import AccessLogMode
+from serinus_server.api_keys import is_client_name, make_api_key, stored_form
 from serinus_server.cgroup import memory_limit
 from serinus_server.failure import FatalError, write_termination_message
 from serinus_server.log import JsonLog
 from serinus_server.model_files import parse_stages
-from serinus_server.settings import ServeSettings
+from serinus_server.settings import SERVICE_ACCOUNT_DIR, ServeSettings
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _SIZE_UNITS: Final = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
@@ -77,6 +78,10 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             access_log=options.access_log,
             inferenceservice=os.environ.get("SERINUS_INFERENCESERVICE") or name,
             revision=os.environ.get("SERINUS_REVISION", ""),
+            policy_dir=options.policy_dir,
+            api_keys_dir=options.api_keys_dir,
+            tls_dir=options.tls_dir,
+            service_account_dir=options.service_account_dir,
         ),
         log,
     )
@@ -96,6 +101,20 @@ def _fetch(options: argparse.Namespace, log: JsonLog) -> None:
     fetch(FetchRequest(options.uri, options.folder, options.sha256, options.max_size, options.allow_http), log)
 
 
+def _api_key(options: argparse.Namespace, _log: JsonLog) -> None:
+    client, secret = options.client, options.secret
+    key = make_api_key()
+    line = stored_form(key)
+    sys.stdout.write(
+        f"The key of {client}; it is shown only here:\n\n    {key}\n\n"
+        f"In the Secret, under {client}, goes this line, beside that of a former key while both are valid:\n\n"
+        f"    {line}\n\n"
+        f"For the first client, or for another one:\n\n"
+        f"    kubectl create secret generic {secret} --from-literal={client}={line}\n"
+        f'    kubectl patch secret {secret} --type=merge -p \'{{"stringData":{{"{client}":"{line}"}}}}\'\n'
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="serinus-server", description="Serves ONNX models over the Open Inference Protocol."
@@ -105,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_inspect(commands)
     _add_fetch(commands)
+    _add_api_key(commands)
     return parser
 
 
@@ -136,6 +156,10 @@ def _add_serve(commands: _Commands) -> None:
     option("--intra-op-threads", _positive_int, "1", "threads within a run; runs in parallel share the processors")
     option("--batching", _auto_or_off, "auto", "run waiting requests together where the warm-up shows that it pays")
     option("--access-log", _access_log, "all", "which requests to log: all, errors or off")
+    option("--policy-dir", Path, None, "folder with policy.json: quota and access; changes hold without a restart")
+    option("--api-keys-dir", Path, None, "folder with a file of API key digests for each client; changes hold, too")
+    option("--tls-dir", Path, None, "folder with tls.crt and tls.key, and with ca.crt if clients need certificates")
+    option("--service-account-dir", Path, str(SERVICE_ACCOUNT_DIR), "folder with the token that asks for TokenReviews")
     serve.add_argument(
         "--skip-warm-up",
         action="store_true",
@@ -159,6 +183,13 @@ def _add_fetch(commands: _Commands) -> None:
     fetch.add_argument("--sha256", type=_sha256, metavar="HEX", help="digest that the model must have")
     fetch.add_argument("--max-size", type=_positive_size, default="10Gi", help="size in all at most (default 10Gi)")
     fetch.add_argument("--allow-http", action="store_true", help="allow http://, which is not encrypted")
+
+
+def _add_api_key(commands: _Commands) -> None:
+    api_key = commands.add_parser("api-key", help="make an API key")
+    api_key.set_defaults(command=_api_key)
+    api_key.add_argument("client", metavar="CLIENT", type=_client, help="whose key: the name of the file in the Secret")
+    api_key.add_argument("--secret", metavar="NAME", default="api-keys", help="the Secret's name (default api-keys)")
 
 
 class _OptionAdder:
@@ -248,6 +279,12 @@ def _port_or_off(text: str) -> int | None:
 def _name(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError("must not be empty and not hold control characters")
+    return text
+
+
+def _client(text: str) -> str:
+    if not is_client_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be letters, digits, - _ or ., and not start with a .")
     return text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 TERMINATION_LOG_VARIABLE: Final = "SERINUS_TERMINATION_LOG"
+_ACRONYMS: Final = frozenset({"API", "URI"})
 _MAX_MESSAGE_BYTES: Final = 3500  # the kubelet keeps 4096 bytes of a termination message
 
 
@@ -24,11 +25,14 @@ class Reason(Enum):
     MODEL_NOT_FOUND = 20
     MODEL_LOAD_FAILED = 21
     WARM_UP_FAILED = 22
+    INVALID_POLICY = 23
+    INVALID_API_KEYS = 24
+    INVALID_CERTIFICATE = 25
 
     @property
     def wire_name(self) -> str:
         """CamelCase, as in a Kubernetes condition: `DIGEST_MISMATCH` is `DigestMismatch`."""
-        return "".join("URI" if word == "URI" else word.capitalize() for word in self.name.split("_"))
+        return "".join(word if word in _ACRONYMS else word.capitalize() for word in self.name.split("_"))
 
 
 class FatalError(Exception):

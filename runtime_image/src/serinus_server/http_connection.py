@@ -33,6 +33,7 @@ class Server(Protocol):
     request_timeout: float
     keep_alive_timeout: float
     max_connection_age: float
+    requires_client_certificate: bool
     unparsable: Handler
 
     def resolve(self, target: bytes, method: bytes) -> Handler:
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._unwritten_bytes = 0
         self._upgraded_body_bytes = 0
         self._message_is_new = False
+        self._lacks_certificate = False
         now = perf_counter()
         self._head_began = now
         self._last_activity = now
@@ -70,6 +72,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to serve a client."""
         self._transport = cast(asyncio.Transport, transport)
+        if self._server.requires_client_certificate and not transport.get_extra_info("peercert"):
+            self._lacks_certificate = True
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -184,6 +188,7 @@ class Connection(asyncio.Protocol):
             request.closes = not (keeps_alive or parser.should_upgrade())
         request.declared_size = int(headers.get(b"content-length", b"0"))
         request.handler = self._server.resolve(request.target, request.method)
+        request.lacks_certificate = self._lacks_certificate
         self._pending.append(request)
         request.refusal = self._refusal(request)
         if request.refusal is None:
@@ -331,7 +336,10 @@ class Connection(asyncio.Protocol):
         self._incoming = None
         if self._read_paused:
             self._transport.resume_reading()
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()  # TLS ends in both directions at once, and drops what still comes by itself
 
     # time
 

@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from serinus_server.credentials import Credentials
+
 JSON: Final = b"application/json"
 OCTETS: Final = b"application/octet-stream"
 _STATUS_LINES: Final = {
@@ -18,8 +20,9 @@ class Request:
     """One HTTP request, filled in while it is parsed.
 
     `began`, `completed` and `answered` are `time.perf_counter()` when the end of its head and of its body
-    came, and when its reply was there. `note` is the handler's own. `body_size` counts what came, also
-    where `body` was not kept.
+    came, and when its reply was there. `note` is the handler's own, `client` who asks, where that matters;
+    `lacks_certificate` is whether the client should have had a certificate, and had none. `body_size` counts
+    what came, also where `body` was not kept.
     """
 
     __slots__ = (
@@ -28,6 +31,7 @@ class Request:
         "body",
         "body_size",
         "chunks",
+        "client",
         "closes",
         "complete",
         "completed",
@@ -35,6 +39,7 @@ class Request:
         "handler",
         "headers",
         "is_http_1_0",
+        "lacks_certificate",
         "method",
         "note",
         "refusal",
@@ -56,6 +61,8 @@ class Request:
         self.complete = False
         self.closes = False
         self.is_http_1_0 = False
+        self.client: str | None = None
+        self.lacks_certificate = False
         self.refusal: Reply | None = None
         self.note: Any = None
 
@@ -119,3 +126,9 @@ def json_reply(status: int, content: object) -> Reply:
 def error_reply(status: int, message: str, headers: bytes = b"") -> Reply:
     """The protocol's form of an error: `{"error": message}`."""
     return Reply(status, orjson.dumps({"error": message}), headers=headers)
+
+
+def credentials_of(request: Request) -> Credentials:
+    """What the client shows of itself."""
+    headers = request.headers
+    return Credentials(headers.get(b"authorization"), headers.get(b"x-api-key"))

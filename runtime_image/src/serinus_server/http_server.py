@@ -12,19 +12,25 @@ from serinus_server.http_connection import Connection
 from serinus_server.http_message import Handler
 from serinus_server.routes import Router
 from serinus_server.settings import ServeSettings
+from serinus_server.tls import Certificate
 
 _CHECK_INTERVAL_SECONDS: Final = 0.5
 _BACKLOG: Final = 1024
+_HANDSHAKE_SECONDS: Final = 10.0
+_SHUTDOWN_SECONDS: Final = 2.0
 EVERY_ADDRESS: Final = "*"
 
 
 class HttpServer:
     """Accepts connections; holds what they share."""
 
-    def __init__(self, settings: ServeSettings, router: Router) -> None:
+    def __init__(self, settings: ServeSettings, router: Router, certificate: Certificate | None = None) -> None:
+        """With a `certificate` it speaks HTTPS."""
         self._router = router
         self._settings = settings
         self.connections: set[Connection] = set()
+        self._certificate = certificate
+        self.requires_client_certificate = certificate is not None and certificate.authorities is not None
         self.date = b""
         self.draining = False
         self.max_body_size = settings.max_body_size
@@ -41,14 +47,38 @@ class HttpServer:
         Raises OSError if the address is taken or not this machine's.
         """
         loop = asyncio.get_running_loop()
-        listener = await loop.run_in_executor(None, _listen, self._settings.host, self._settings.http_port)
-        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
+        self._listener = await loop.run_in_executor(None, _listen, self._settings.host, self._settings.http_port)
+        self._server = await self._accept(self._certificate)
         self._tick()
-        return int(listener.getsockname()[1])
+        return int(self._listener.getsockname()[1])
+
+    async def use_certificate(self, certificate: Certificate) -> None:
+        """Show new connections another one; those that are there stay.
+
+        Nothing of the former one is left for them, neither its authorities nor its sessions, and none is refused
+        meanwhile: both accept from the same socket until the former one ends.
+        """
+        former, self._server = self._server, await self._accept(certificate)
+        former.close()
+
+    async def _accept(self, certificate: Certificate | None) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        listener = self._listener.dup()
+        if certificate is None:
+            return await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
+        return await loop.create_server(
+            lambda: Connection(self),
+            sock=listener,
+            backlog=_BACKLOG,
+            ssl=certificate.context,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
 
     def stop_accepting(self) -> None:
         """Refuse new connections from here on."""
         self._server.close()
+        self._listener.close()
 
     async def finish(self, timeout: float) -> int:
         """Wait for what is in work, for at most `timeout` seconds, then close.

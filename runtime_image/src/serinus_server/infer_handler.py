@@ -6,18 +6,19 @@ from time import perf_counter
 from typing import Final
 
 from serinus_server.access_log import AccessLog
+from serinus_server.credentials import NO_CREDENTIALS
 from serinus_server.decode import decode
 from serinus_server.encode import NotRepresentableError, encode
-from serinus_server.http_message import OCTETS, Reply, Request, error_reply
+from serinus_server.http_message import OCTETS, Reply, Request, credentials_of, error_reply
 from serinus_server.infer_request import InferRequest, InvalidRequestError
-from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, Refusal, failed_run
+from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, failed_run
 from serinus_server.job import Job
 from serinus_server.model import Model
+from serinus_server.refusal import NO_CERTIFICATE, Refusal
 
 _OK: Final = HTTPStatus.OK.value
 _HEADER_LENGTH: Final = b"inference-header-content-length"
 _MAX_LENGTH_DIGITS: Final = 19  # more than any body has
-_RETRY_AFTER: Final = b"Retry-After: 1\r\n"
 
 
 class InferHandler:
@@ -34,16 +35,36 @@ class InferHandler:
         unsupported = _unsupported(request)
         if unsupported is not None:
             return unsupported
-        admitted = self._inference.admit(request.declared_size)
+        inference = self._inference
+        if request.lacks_certificate:
+            return self._refused(inference.rejected(NO_CERTIFICATE))
+        credentials = credentials_of(request) if inference.asks_for_credentials else NO_CREDENTIALS
+        admitted = inference.admit(request.declared_size, credentials)
+        request.client = admitted.client
         if isinstance(admitted, Refusal):
             return self._refused(admitted)
         request.note = admitted
         return None
 
     def handle(self, request: Request, respond: Callable[[Request, Reply], None]) -> None:
-        """Decode and run; the reply may come later."""
-        inference, call = self._inference, request.note
-        inference.arrived(call, request.body_size)
+        """Decode and run, once it is known who asks; the reply may come later."""
+        call: Call = request.note
+        self._inference.arrived(call, request.body_size)
+        if not call.undecided:
+            self._run(request, call, respond)
+            return
+
+        def decided(refusal: Refusal | None) -> None:
+            request.client = call.client
+            if refusal is None:
+                self._run(request, call, respond)
+            else:
+                respond(request, self._refused(refusal))
+
+        self._inference.decide(call, decided)
+
+    def _run(self, request: Request, call: Call, respond: Callable[[Request, Reply], None]) -> None:
+        inference = self._inference
         model = inference.model
         started = perf_counter()
         try:
@@ -73,8 +94,7 @@ class InferHandler:
         return Reply(_OK, body, OCTETS, b"Inference-Header-Content-Length: %d\r\n" % header_length)
 
     def _refused(self, refusal: Refusal) -> Reply:
-        headers = _RETRY_AFTER if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else b""
-        return error_reply(refusal.status, refusal.message, self._version_header + headers)
+        return error_reply(refusal.status, refusal.message, self._version_header + refusal.headers)
 
     def answered(self, request: Request, reply: Reply) -> None:
         """Count and log a reply."""

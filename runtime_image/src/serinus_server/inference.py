@@ -1,20 +1,24 @@
 """One inference from its admission to its account, whatever the transport that brought it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from serinus_server.access import PendingVerdict
 from serinus_server.admission import Admission
+from serinus_server.credentials import NO_CREDENTIALS, Credentials
+from serinus_server.gate import Entry, Gate
 from serinus_server.infer_request import InferRequest
 from serinus_server.job import DeadlineExceededError, Job
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model
 from serinus_server.readiness import Readiness
+from serinus_server.refusal import Refusal
 from serinus_server.runtime_error import explained
 
 CLIENT_CLOSED_REQUEST: Final = 499
 NOT_READY: Final = "not_ready"
+_RETRY_SECONDS: Final = 1.0
 _TOO_LARGE: Final = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value
 _REFUSALS: Final = {
     NOT_READY: "the model is being loaded",
@@ -22,15 +26,6 @@ _REFUSALS: Final = {
     "in_flight_bytes": "too many bytes of requests are in work",
     "deadline": "the requests ahead would take longer than the timeout",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why there is no answer, with HTTP's status for it; `reason` is the metric's label if it was never run."""
-
-    status: HTTPStatus
-    message: str
-    reason: str | None = None
 
 
 def failed_run(error: Exception, timeout: float) -> Refusal:
@@ -41,15 +36,29 @@ def failed_run(error: Exception, timeout: float) -> Refusal:
 
 
 class Call:
-    """What is kept of one inference: its place in the admission, its job, and the seconds of its stages."""
+    """What is kept of one inference: its places, its job, and the seconds of its stages.
 
-    __slots__ = ("admitted_bytes", "decode_seconds", "encode_seconds", "job")
+    There is an `entry` where requests are let in through a gate.
+    """
+
+    __slots__ = ("admitted_bytes", "decode_seconds", "encode_seconds", "entry", "job")
 
     def __init__(self, admitted_bytes: int) -> None:
         self.admitted_bytes = admitted_bytes
+        self.entry: Entry | None = None
         self.job: Job | None = None
         self.decode_seconds = 0.0
         self.encode_seconds = 0.0
+
+    @property
+    def client(self) -> str | None:
+        """Who asks, as far as that is known and matters."""
+        return None if self.entry is None else self.entry.client
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it has to be waited for who asks."""
+        return self.entry is not None and self.entry.pending is not None
 
     def stages(self) -> dict[str, int]:
         """The microseconds of each stage, for the log; nothing if it was not run."""
@@ -67,10 +76,18 @@ class Call:
 class Inference:
     """Admits, runs and accounts for the inferences of one model. All methods belong to the event loop's thread."""
 
-    def __init__(self, readiness: Readiness, admission: Admission, metrics: Metrics, request_timeout: float) -> None:
+    def __init__(
+        self,
+        readiness: Readiness,
+        admission: Admission,
+        metrics: Metrics,
+        request_timeout: float,
+        gate: Gate | None = None,
+    ) -> None:
         self._readiness = readiness
         self._admission = admission
         self._metrics = metrics
+        self._gate = gate
         self.timeout = request_timeout
 
     @property
@@ -80,8 +97,16 @@ class Inference:
         assert model is not None  # noqa: S101 - admit() lets nothing in before
         return model
 
-    def admit(self, size: int) -> Call | Refusal:
-        """A place for a request of `size` bytes, or why there is none now."""
+    @property
+    def asks_for_credentials(self) -> bool:
+        """Whether it matters who asks."""
+        return self._gate is not None
+
+    def admit(self, size: int, credentials: Credentials = NO_CREDENTIALS) -> Call | Refusal:
+        """A place for a request of `size` bytes, or why there is none now.
+
+        Who asks may not be known yet: then the call is `undecided`, and has to be decided before it is run.
+        """
         executor = self._readiness.executor
         if executor is None:
             return self._refuse(NOT_READY)
@@ -90,9 +115,27 @@ class Inference:
             reason = "deadline"
         if reason is not None:
             return self._refuse(reason)
+        call = Call(size)
+        if self._gate is not None:
+            entry = self._gate.enter(credentials)
+            if isinstance(entry, Refusal):
+                return self.rejected(entry)
+            call.entry = entry
         self._admission.enter(size)
         self._metrics.in_flight = self._admission.requests
-        return Call(size)
+        return call
+
+    def decide(self, call: Call, decided: Callable[[Refusal | None], None]) -> None:
+        """Call `decided` once it is known who makes an undecided call, with the reason if it may not go on."""
+        gate, entry = self._gate, call.entry
+        assert gate is not None and entry is not None and entry.pending is not None  # noqa: S101 - undecided
+
+        def identified(pending: PendingVerdict) -> None:
+            if not pending.cancelled():
+                refusal = gate.identify(entry, pending.result())
+                decided(refusal and self.rejected(refusal))
+
+        entry.pending.add_done_callback(identified)
 
     def arrived(self, call: Call, size: int) -> None:
         """The whole request has come, and has `size` bytes."""
@@ -125,10 +168,18 @@ class Inference:
 
     def _refuse(self, reason: str) -> Refusal:
         self._metrics.rejected(reason)
-        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], reason)
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], reason, _RETRY_SECONDS)
+
+    def rejected(self, refusal: Refusal) -> Refusal:
+        """Count a refusal of a request that has no place."""
+        if refusal.reason is not None:
+            self._metrics.rejected(refusal.reason)
+        return refusal
 
     def _leave(self, call: Call) -> None:
         """Give the place back."""
+        if call.entry is not None and self._gate is not None:
+            self._gate.leave(call.entry)
         self._admission.leave(call.admitted_bytes)
         self._metrics.in_flight = self._admission.requests
         job = call.job

@@ -29,6 +29,7 @@ from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model
 from serinus_server.model_files import find_model_files
+from serinus_server.mounts import Mounts
 from serinus_server.pipeline import Pipeline
 from serinus_server.probe import examine
 from serinus_server.readiness import Readiness
@@ -63,10 +64,19 @@ class _Service:
         access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
         admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
         self._access_log = access_log
-        self._inference = Inference(self._readiness, admission, self._metrics, settings.request_timeout)
+        self._mounts = Mounts(settings, self._metrics, log)
+        gate = self._mounts.gate
+        self._inference = Inference(self._readiness, admission, self._metrics, settings.request_timeout, gate)
         infer = InferHandler(self._inference, access_log, settings.model_version)
-        router = Router(settings.model_name, settings.model_version, infer, self._readiness, self._metrics, access_log)
-        self._server = HttpServer(settings, router)
+        self._router = Router(
+            settings.model_name,
+            settings.model_version,
+            infer,
+            self._readiness,
+            self._metrics,
+            access_log,
+            gate.access if gate else None,
+        )
         self._grpc_server: GrpcServer | None = None
 
     async def run(self) -> None:
@@ -76,12 +86,16 @@ class _Service:
         asked_to_stop: asyncio.Future[signal.Signals] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _on_signal, asked_to_stop, number)
-        port = await self._server.start()
+        await self._mounts.load()
+        server = HttpServer(self._settings, self._router, self._mounts.certificate)
+        self._mounts.on_certificate(server.use_certificate)
+        port = await server.start()
         asked = self._settings.grpc_port
         grpc_port = None if asked is None else await self._start_grpc(asked)
         self._log.event(
             "listening", host=self._settings.host, port=port, grpc_port=grpc_port, server_version=__version__
         )
+        watching = self._mounts.watch()
         with ThreadPoolExecutor(1, "load") as loader:
             loading = loop.run_in_executor(loader, self._load)
             waiting: set[asyncio.Future[Any]] = {loading, asked_to_stop}
@@ -92,10 +106,12 @@ class _Service:
                 os._exit(0)  # a load cannot be stopped halfway
             await self._become_ready(*loading.result())
         number = await asked_to_stop
+        if watching is not None:
+            watching.cancel()
         # Ctrl-C is a person who waits; nothing routes to this server then.
         delay = self._settings.drain_delay if number is signal.SIGTERM else 0.0
         timeout = self._settings.request_timeout + _FINISH_MARGIN_SECONDS
-        await drain(self._server, self._grpc_server, self._readiness, self._log, delay=delay, timeout=timeout)
+        await drain(server, self._grpc_server, self._readiness, self._log, delay=delay, timeout=timeout)
 
     def _load(self) -> tuple[Model, WarmUp | None, Batching]:
         """Runs on a thread of its own, so that probes are answered meanwhile."""
@@ -123,8 +139,10 @@ class _Service:
         from serinus_server.grpc_api.service import InferenceService  # noqa: PLC0415
 
         name, version = self._settings.model_name, self._settings.model_version
-        service = InferenceService(name, version, self._inference, self._readiness, self._access_log)
-        self._grpc_server = GrpcServer(self._settings, port, service)
+        gate = self._mounts.gate
+        access = gate.access if gate else None
+        service = InferenceService(name, version, self._inference, self._readiness, self._access_log, access)
+        self._grpc_server = GrpcServer(self._settings, port, service, lambda: self._mounts.certificate)
         return await self._grpc_server.start()
 
     async def _become_ready(self, model: Model, warmed: WarmUp | None, batching: Batching) -> None:

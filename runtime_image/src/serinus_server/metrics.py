@@ -5,8 +5,10 @@ miss that error.
 """
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
@@ -23,10 +25,24 @@ from prometheus_client.utils import floatToGoString
 from serinus_server import __version__
 from serinus_server.buckets import BUCKET_BOUNDS_SECONDS
 
-EXPECTED_CODES: Final = (200, 400, 408, 413, 415, 499, 500, 503, 504)
+EXPECTED_CODES: Final = (200, 400, 401, 403, 408, 413, 415, 429, 499, 500, 503, 504)
 """Status codes of inference replies; 499 is a client that left before its reply."""
 
-REJECTION_REASONS: Final = ("not_ready", "in_flight_requests", "in_flight_bytes", "deadline", "body_size")
+REJECTION_REASONS: Final = (
+    "not_ready",
+    "in_flight_requests",
+    "in_flight_bytes",
+    "deadline",
+    "body_size",
+    "quota_rate",
+    "quota_concurrency",
+    "client_quota_rate",
+    "client_quota_concurrency",
+    "unauthenticated",
+    "forbidden",
+    "authentication_unavailable",
+    "no_client_certificate",
+)
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Upper bounds of the batch size histogram: requests in one run of the model."""
 
@@ -34,6 +50,15 @@ STAGES: Final = ("decode", "queue", "run", "encode")
 
 _LABELS: Final = ("inferenceservice", "revision", "version")
 _BOUNDS_AS_TEXT: Final = [*map(floatToGoString, BUCKET_BOUNDS_SECONDS), "+Inf"]
+
+
+@dataclass(slots=True)
+class _Reloads:
+    """How reading mounted files went."""
+
+    failures: int = 0
+    last_successful: bool = True
+    last_success: float = 0.0
 
 
 class _Durations:
@@ -73,6 +98,8 @@ class Metrics:
         self._stage_sums = [0.0] * len(STAGES)
         self._load_seconds = 0.0
         self._digest: str | None = None
+        self._reloads: dict[str, _Reloads] = {}
+        self.policy_digest: str | None = None
         self.in_flight = 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -82,6 +109,18 @@ class Metrics:
         """Note the model now served and how long its load took."""
         self._digest = digest
         self._load_seconds = seconds
+
+    def reloaded(self, source: str) -> None:
+        """Mounted files were read, at start or after a change, and are in force."""
+        reloads = self._reloads.setdefault(source, _Reloads())
+        reloads.last_successful = True
+        reloads.last_success = time.time()
+
+    def reload_failed(self, source: str) -> None:
+        """Mounted files changed, and cannot be used."""
+        reloads = self._reloads[source]
+        reloads.failures += 1
+        reloads.last_successful = False
 
     def answered(self, code: int, seconds: float) -> None:
         """Count an inference reply; its duration counts only if it succeeded."""
@@ -143,6 +182,7 @@ class Metrics:
         yield self._gauge("serinus_in_flight_requests", "Inference requests in work.", self.in_flight)
         yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
         yield self._build_info()
+        yield from self._policy()
 
     def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(
@@ -183,3 +223,26 @@ class Metrics:
         if self._digest is not None:
             family.add_metric([*self._labels, self._digest, __version__], 1)
         return family
+
+    def _policy(self) -> Iterator[Metric]:
+        """What mounted files say, as the server has it."""
+        labels = [*_LABELS, "source"]
+        failures = CounterMetricFamily(
+            "serinus_policy_reload_failures", "Changes of mounted files that could not be used.", labels=labels
+        )
+        last = GaugeMetricFamily(
+            "serinus_policy_last_reload_successful", "1 if the mounted files are in force as they are.", labels=labels
+        )
+        when = GaugeMetricFamily(
+            "serinus_policy_last_reload_success_timestamp_seconds", "When mounted files were last read.", labels=labels
+        )
+        for source, reloads in self._reloads.items():
+            failures.add_metric([*self._labels, source], reloads.failures)
+            last.add_metric([*self._labels, source], reloads.last_successful)
+            when.add_metric([*self._labels, source], reloads.last_success)
+        info = GaugeMetricFamily(
+            "serinus_policy_info", "1, with the SHA-256 of the policy.json in force.", labels=[*_LABELS, "digest"]
+        )
+        if self.policy_digest is not None:
+            info.add_metric([*self._labels, self.policy_digest], 1)
+        yield from (failures, last, when, info)

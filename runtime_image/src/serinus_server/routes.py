@@ -1,17 +1,20 @@
 """The Open Inference Protocol's REST calls: which path is answered by whom."""
 
+from asyncio import Task
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from serinus_server.access import Access, PendingVerdict, Verdict
 from serinus_server.access_log import AccessLog
-from serinus_server.http_message import Handler, Reply, Request, error_reply, json_reply
+from serinus_server.http_message import Handler, Reply, Request, credentials_of, error_reply, json_reply
 from serinus_server.infer_handler import InferHandler
 from serinus_server.metadata import model_metadata, server_metadata
 from serinus_server.metrics import Metrics
 from serinus_server.readiness import Readiness
+from serinus_server.refusal import NO_CERTIFICATE, Refusal
 
 
 class Page:
@@ -39,6 +42,42 @@ class Page:
         """Nothing was begun."""
 
 
+class GuardedPage(Page):
+    """A page for those who may also infer."""
+
+    def __init__(self, render: Callable[[], Reply], access_log: AccessLog, access: Access | None) -> None:
+        """Everybody may see it without `access`."""
+        super().__init__(render, access_log)
+        self._access = access
+
+    def admit(self, request: Request) -> Reply | None:
+        """Ask who it is."""
+        if request.lacks_certificate:
+            return self._refused(request, NO_CERTIFICATE)
+        if self._access is None:
+            return None
+        request.note = self._access.check(credentials_of(request))
+        return None if isinstance(request.note, Task) else self._refused(request, request.note)
+
+    def handle(self, request: Request, respond: Callable[[Request, Reply], None]) -> None:
+        """Answer once it is known who asks."""
+        if not isinstance(request.note, Task):
+            respond(request, self._render())
+            return
+
+        def identified(pending: PendingVerdict) -> None:
+            respond(request, self._refused(request, pending.result()) or self._render())
+
+        request.note.add_done_callback(identified)
+
+    def _refused(self, request: Request, verdict: Verdict) -> Reply | None:
+        if isinstance(verdict, Refusal):
+            request.client = verdict.client
+            return error_reply(verdict.status, verdict.message, verdict.headers)
+        request.client = verdict
+        return None
+
+
 class Router:
     """Finds the handler of a request."""
 
@@ -50,6 +89,7 @@ class Router:
         readiness: Readiness,
         metrics: Metrics,
         access_log: AccessLog,
+        access: Access | None = None,
     ) -> None:
         self._served = f"this server has model {model_name!r}, version {model_version!r}"
         self._access_log = access_log
@@ -64,7 +104,7 @@ class Router:
         }
         self._infer: dict[bytes, Handler] = {}
         for path in (model, version):
-            self._pages[path.encode()] = Page(pages.model, access_log)
+            self._pages[path.encode()] = GuardedPage(pages.model, access_log, access)
             self._pages[f"{path}/ready".encode()] = Page(pages.model_ready, access_log, quiet=True)
             self._infer[f"{path}/infer".encode()] = infer
         self.unparsable: Handler = Page(lambda: error_reply(HTTPStatus.BAD_REQUEST, "bad request"), access_log)

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from serinus_server.access_log import AccessLogMode
+
+SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has the token and the authorities for the API server."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,8 @@ class ServeSettings:
     """The options of `serinus-server serve`; durations in seconds, sizes in bytes.
 
     `pipeline` names the files of its stages in the folder `model_path`; empty, there is one model.
-    Without a `grpc_port` there is no gRPC; 0 takes a free one.
+    Without a `grpc_port` there is no gRPC; 0 takes a free one. The folders are mounts that may change; without
+    one, what it would say does not hold.
     """
 
     model_path: Path
@@ -35,3 +40,7 @@ class ServeSettings:
     access_log: AccessLogMode
     inferenceservice: str
     revision: str
+    policy_dir: Path | None = None
+    api_keys_dir: Path | None = None
+    tls_dir: Path | None = None
+    service_account_dir: Path = SERVICE_ACCOUNT_DIR

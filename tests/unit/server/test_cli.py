@@ -86,6 +86,9 @@ def test_exit_codes_and_their_names() -> None:
         "ModelNotFound": 20,
         "ModelLoadFailed": 21,
         "WarmUpFailed": 22,
+        "InvalidPolicy": 23,
+        "InvalidAPIKeys": 24,
+        "InvalidCertificate": 25,
     }
 
 

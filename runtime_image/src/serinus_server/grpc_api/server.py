@@ -1,5 +1,6 @@
 """The gRPC port: the inference service and the standard health service."""
 
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -9,6 +10,7 @@ from grpc_health.v1.health import aio as health
 from serinus_server.grpc_api.service import SERVICE_NAME, InferenceService
 from serinus_server.http_server import EVERY_ADDRESS
 from serinus_server.settings import ServeSettings
+from serinus_server.tls import Certificate
 
 _WHOLE_SERVER: Final = ""
 
@@ -16,7 +18,15 @@ _WHOLE_SERVER: Final = ""
 class GrpcServer:
     """Listens, and tells the health service's watchers when the model is ready and when the server leaves."""
 
-    def __init__(self, settings: ServeSettings, port: int, service: InferenceService) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        port: int,
+        service: InferenceService,
+        certificate: Callable[[], Certificate | None],
+    ) -> None:
+        """Asks for the `certificate` at start and at every new connection; without one there is no encryption."""
+        self._certificate = certificate
         self._address = f"{_host(settings.host)}:{port}"
         self._health = health.HealthServicer()
         age = int(settings.max_connection_age * 1000)
@@ -41,11 +51,22 @@ class GrpcServer:
         """
         await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
         try:
-            port = self._server.add_insecure_port(self._address)
+            port = self._add_port()
         except RuntimeError as error:
             raise OSError(f"cannot listen for gRPC on {self._address}: is it already in use?") from error
         await self._server.start()
-        return int(port)
+        return port
+
+    def _add_port(self) -> int:
+        certificate = self._certificate()
+        if certificate is None:
+            return int(self._server.add_insecure_port(self._address))
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _configuration(certificate),
+            lambda: _configuration(self._certificate() or certificate),
+            require_client_authentication=certificate.authorities is not None,
+        )
+        return int(self._server.add_secure_port(self._address, credentials))
 
     async def become_ready(self) -> None:
         """The model answers."""
@@ -62,6 +83,12 @@ class GrpcServer:
     async def _tell(self, status: int) -> None:
         for name in (_WHOLE_SERVER, SERVICE_NAME):
             await self._health.set(name, status)
+
+
+def _configuration(certificate: Certificate) -> grpc.ServerCertificateConfiguration:
+    """A certificate as gRPC takes it."""
+    pair = (certificate.key, certificate.chain)
+    return grpc.ssl_server_certificate_configuration([pair], certificate.authorities)
 
 
 def _host(host: str) -> str:

@@ -2,37 +2,45 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from serinus_server.access import UNAVAILABLE, Access
 from serinus_server.access_log import AccessLog
+from serinus_server.credentials import NO_CREDENTIALS, Credentials
 from serinus_server.encode import NotRepresentableError
 from serinus_server.grpc_api import open_inference_grpc_pb2 as messages
 from serinus_server.grpc_api.decode import decode
 from serinus_server.grpc_api.encode import encode
 from serinus_server.infer_request import InferRequest, InvalidRequestError
-from serinus_server.inference import CLIENT_CLOSED_REQUEST, NOT_READY, Call, Inference, Refusal, failed_run
+from serinus_server.inference import CLIENT_CLOSED_REQUEST, NOT_READY, Call, Inference, failed_run
 from serinus_server.job import Job
 from serinus_server.metadata import model_metadata, server_metadata
 from serinus_server.model import Tensor
 from serinus_server.readiness import Readiness
+from serinus_server.refusal import Refusal
 
 SERVICE_NAME: Final = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 _OK: Final = HTTPStatus.OK.value
 _INFER_PATH: Final = f"/{SERVICE_NAME}/ModelInfer"
 _CODES: Final = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+    HTTPStatus.UNAUTHORIZED: grpc.StatusCode.UNAUTHENTICATED,
+    HTTPStatus.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    HTTPStatus.TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     HTTPStatus.INTERNAL_SERVER_ERROR: grpc.StatusCode.INTERNAL,
     HTTPStatus.SERVICE_UNAVAILABLE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     HTTPStatus.GATEWAY_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _IDENTIFYING: Final = frozenset({"x-request-id", "traceparent"})
-_RETRY_AFTER: Final = ("grpc-retry-pushback-ms", "1000")
+_UNAVAILABLE_REASONS: Final = frozenset({NOT_READY, UNAVAILABLE})
+_NO_MESSAGE_SECONDS: Final = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -78,12 +86,21 @@ class _Outcome:
 class InferenceService:
     """Answers for one model, by the same rules as over HTTP."""
 
-    def __init__(self, name: str, version: str, inference: Inference, readiness: Readiness, log: AccessLog) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        inference: Inference,
+        readiness: Readiness,
+        log: AccessLog,
+        access: Access | None,
+    ) -> None:
         self._name = name
         self._version = version
         self._inference = inference
         self._readiness = readiness
         self._access_log = log
+        self._access = access
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls by name, as a server takes them."""
@@ -100,8 +117,9 @@ class InferenceService:
             )
             for name, (call, request) in calls.items()
         }
-        # Bytes in, bytes out: a request that is refused is not parsed, and one that cannot be is told so.
-        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self.model_infer)
+        # As a stream, of which one message is read, the call can be refused before its message is; and as bytes it
+        # is parsed only once it has a place. On the wire there is no difference.
+        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self.model_infer)
         return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
     async def server_live(self, _request: object, _context: Context) -> messages.ServerLiveResponse:
@@ -125,36 +143,81 @@ class InferenceService:
         self, request: messages.ModelMetadataRequest, context: Context
     ) -> messages.ModelMetadataResponse:
         """Inputs and outputs."""
+        await self._require_access(context)
         await self._require_model(request.name, request.version, context)
         model = self._readiness.model
         if model is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the model is being loaded")
         return messages.ModelMetadataResponse(**model_metadata(model))
 
-    async def model_infer(self, raw: bytes, context: Context) -> bytes:
+    async def model_infer(self, _messages: object, context: Context) -> bytes:
         """An inference."""
         started = time.perf_counter()
-        admitted = self._inference.admit(len(raw))
+        credentials = _credentials(context) if self._inference.asks_for_credentials else NO_CREDENTIALS
+        admitted = self._inference.admit(0, credentials)  # how large it is, is not known before it is there
         call = admitted if isinstance(admitted, Call) else None
         refusal = admitted if isinstance(admitted, Refusal) else None
+        raw: bytes | None = None
         reply = b""
         if call is not None:
             try:
+                if call.undecided:
+                    await self._decide(call)
+                raw = await self._message(context)
+                started = time.perf_counter()
+                self._inference.arrived(call, len(raw))
                 reply = await self._answer(raw, call, context)
             except RefusedError as error:
                 refusal = error.refusal
             except asyncio.CancelledError:
-                status = HTTPStatus.GATEWAY_TIMEOUT if context.time_remaining() == 0 else CLIENT_CLOSED_REQUEST
-                self._inference.abandoned(call, status)
-                self._log(status, started, raw, context, call.stages())
+                self._cancelled(call, raw, started, context)
                 raise
         status = refusal.status.value if refusal else _OK
         self._inference.answered(call, status, time.perf_counter() - started)
         if self._access_log.wants(status):
-            self._log(status, started, raw, context, {**(call.stages() if call else {}), "reply_bytes": len(reply)})
+            details: dict[str, object] = {**(call.stages() if call else {}), "reply_bytes": len(reply)}
+            self._log(status, started, raw, context, admitted.client, details)
         if refusal is not None:
             await self._abort(refusal, context)
         return reply
+
+    def _cancelled(self, call: Call, raw: bytes | None, started: float, context: Context) -> None:
+        """Account for a call that was ended from outside."""
+        status = CLIENT_CLOSED_REQUEST
+        if context.time_remaining() == 0:
+            status = HTTPStatus.GATEWAY_TIMEOUT
+        elif raw is None and not call.undecided:
+            # gRPC itself refuses a message that is too large. A client that leaves while it sends looks the same.
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        self._inference.abandoned(call, status)
+        self._log(status, started, raw, context, call.client, call.stages())
+
+    async def _decide(self, call: Call) -> None:
+        """Wait until it is known who asks.
+
+        Raises RefusedError.
+        """
+        known: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+
+        def decided(refusal: Refusal | None) -> None:
+            if not known.done():
+                known.set_result(refusal)
+
+        self._inference.decide(call, decided)
+        refusal = await known
+        if refusal is not None:
+            raise RefusedError(refusal)
+
+    async def _message(self, context: Context) -> bytes:
+        """The call's message, as it came.
+
+        Raises RefusedError if there is none; but a call that ended before its message came is cancelled.
+        """
+        message = await context.read()
+        if isinstance(message, bytes):
+            return message
+        await asyncio.sleep(_NO_MESSAGE_SECONDS)
+        raise RefusedError(Refusal(HTTPStatus.BAD_REQUEST, "the call has no message"))
 
     async def _answer(self, raw: bytes, call: Call, context: Context) -> bytes:
         started = time.perf_counter()
@@ -193,26 +256,53 @@ class InferenceService:
         asked = f"model {name[:200]!r}" + (f", version {version[:200]!r}" if version else "")
         return f"there is no {asked}; this server has model {self._name!r}, version {self._version!r}"
 
+    async def _require_access(self, context: Context) -> None:
+        if self._access is None:
+            return
+        verdict = self._access.check(_credentials(context))
+        if isinstance(verdict, asyncio.Task):
+            verdict = await verdict
+        if isinstance(verdict, Refusal):
+            await self._abort(verdict, context)
+
     async def _require_model(self, name: str, version: str, context: Context) -> None:
         complaint = self._not_served(name, version)
         if complaint is not None:
             await context.abort(grpc.StatusCode.NOT_FOUND, complaint)
 
     async def _abort(self, refusal: Refusal, context: Context) -> NoReturn:
-        code = grpc.StatusCode.UNAVAILABLE if refusal.reason == NOT_READY else _CODES[refusal.status]
+        code = grpc.StatusCode.UNAVAILABLE if refusal.reason in _UNAVAILABLE_REASONS else _CODES[refusal.status]
         trailers = [("serinus-model-version", self._version)]
-        if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            trailers.append(_RETRY_AFTER)
+        if refusal.retry_seconds is not None:
+            trailers.append(("grpc-retry-pushback-ms", str(ceil(refusal.retry_seconds * 1000))))
         await context.abort(code, refusal.message, tuple(trailers))
 
-    def _log(self, status: int, started: float, raw: bytes, context: Context, details: dict[str, int]) -> None:
+    def _log(
+        self,
+        status: int,
+        started: float,
+        raw: bytes | None,
+        context: Context,
+        client: str | None,
+        details: Mapping[str, object],
+    ) -> None:
         headers = {
             key.encode(): value if isinstance(value, bytes) else value.encode()
             for key, value in context.invocation_metadata() or ()
             if key in _IDENTIFYING
         }
+        if client is not None:
+            details = {**details, "client": client}
         seconds = time.perf_counter() - started
-        self._access_log.write("POST", _INFER_PATH, status, seconds, len(raw), headers, details)
+        self._access_log.write("POST", _INFER_PATH, status, seconds, len(raw or b""), headers, details)
+
+
+def _credentials(context: Context) -> Credentials:
+    """What the client shows of itself in the call's metadata."""
+    shown = {
+        key: value if isinstance(value, bytes) else value.encode() for key, value in context.invocation_metadata() or ()
+    }
+    return Credentials(shown.get("authorization"), shown.get("x-api-key"))
 
 
 def _serialized(message: Message) -> bytes:

@@ -1,0 +1,109 @@
+"""How often, and how many at once, this process takes requests: in all, and from each client.
+
+A token bucket: a request takes a token, and tokens come back at the rate, up to the burst.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from serinus_server.policy import UNLIMITED, Limits
+
+MAX_CLIENTS: Final = 10_000
+"""Clients that are remembered; the one that asked least recently is forgotten first, and starts afresh."""
+
+_CONCURRENCY_RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What somebody has left: `tokens` at the time `at`, in seconds of any clock, and requests in work."""
+
+    tokens: float = inf
+    at: float = 0.0
+    concurrent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A request beyond a limit: which one as a metric's label, in words, and in how many seconds there is room."""
+
+    reason: str
+    message: str
+    seconds: float
+
+
+def tokens_at(usage: Usage, limits: Limits, now: float) -> float:
+    """Requests that may come at once at the time `now`; infinitely many without a rate."""
+    if limits.requests_per_second is None:
+        return inf
+    return min(limits.burst, usage.tokens + max(0.0, now - usage.at) * limits.requests_per_second)
+
+
+def shortage(usage: Usage, limits: Limits, now: float, prefix: str, whose: str) -> Shortage | None:
+    """Why one more request is too much at the time `now`, or None."""
+    most = limits.max_concurrent_requests
+    if most is not None and usage.concurrent >= most:
+        message = f"{whose} may have {most} requests in work at once"
+        return Shortage(f"{prefix}concurrency", message, _CONCURRENCY_RETRY_SECONDS)
+    rate = limits.requests_per_second
+    if rate is None:
+        return None
+    missing = 1 - tokens_at(usage, limits, now)
+    if missing <= 0:
+        return None
+    return Shortage(f"{prefix}rate", f"{whose} may make {rate:g} requests per second", missing / rate)
+
+
+class Quota:
+    """Counts requests against limits, which may change at any time."""
+
+    def __init__(self) -> None:
+        self._limits = UNLIMITED
+        self._limits_per_client = UNLIMITED
+        self._all = Usage()
+        self._clients: OrderedDict[str, Usage] = OrderedDict()
+
+    def apply(self, limits: Limits, limits_per_client: Limits) -> None:
+        """Set other limits; what is in work goes on counting."""
+        self._limits = limits
+        self._limits_per_client = limits_per_client
+
+    def take(self, client: str | None, now: float) -> Usage | Shortage:
+        """Count one request of a client at the time `now` in seconds; what is returned is to be given back."""
+        mine = None if client is None or self._limits_per_client is UNLIMITED else self._usage_of(client)
+        if mine is not None:
+            short = shortage(mine, self._limits_per_client, now, "client_quota_", f"client {client!r}")
+            if short is not None:
+                return short
+        short = shortage(self._all, self._limits, now, "quota_", "all clients together")
+        if short is not None:
+            return short
+        _count(self._all, self._limits, now)
+        if mine is None:
+            return self._all
+        _count(mine, self._limits_per_client, now)
+        return mine
+
+    def give_back(self, usage: Usage) -> None:
+        """A request that was counted is over."""
+        usage.concurrent -= 1
+        if usage is not self._all:
+            self._all.concurrent -= 1
+
+    def _usage_of(self, client: str) -> Usage:
+        usage = self._clients.get(client)
+        if usage is None:
+            usage = self._clients[client] = Usage()
+            if len(self._clients) > MAX_CLIENTS:
+                self._clients.popitem(last=False)
+        else:
+            self._clients.move_to_end(client)
+        return usage
+
+
+def _count(usage: Usage, limits: Limits, now: float) -> None:
+    usage.tokens = tokens_at(usage, limits, now) - 1
+    usage.at = now
+    usage.concurrent += 1
