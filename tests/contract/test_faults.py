@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.faulty_proxy import Answer, Fault, Request
+from tests.cluster.faulty_proxy import Answer, Delay, Fault, Request
 from tests.contract import api
 from tests.contract.operators import (
     VERSION_2,
@@ -84,6 +84,27 @@ def test_api_429_500_409_410_storms(answers: list[Answer], server: ControlPlane,
             )
         )
         assert world.condition("Ready")["status"] == "True"
+        assert operator.process.process.poll() is None
+
+
+def test_a_list_that_is_refused_while_watches_wait_ends_nothing(
+    server: ControlPlane, world: World, tmp_path: Path
+) -> None:
+    """What an API server that is being replaced looks like: it does not know the resource yet, or does not answer."""
+
+    def replaced(request: Request) -> Fault | None:
+        if "/services?" in request.path:
+            return Answer(404, status(404, "NotFound"))
+        return Delay(60) if request.is_watch else None
+
+    with running(server, world.namespace, tmp_path, {"watchInactivityTimeout": "2s"}) as operator:
+        deploy(world)
+        operator.proxy.rule = replaced
+        operator.proxy.blackhole_open_streams()
+        eventually(lambda: "the watches ended" in operator.process.log.read_text(), "the watches end")
+        operator.proxy.rule = lambda _: None
+        world.edit(VERSION_2)
+        eventually(lambda: len(world.objects("Deployment")) == 2, "the canary begins")
         assert operator.process.process.poll() is None
 
 

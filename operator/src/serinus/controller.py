@@ -38,6 +38,7 @@ class Controller:
         self._tasks: list[asyncio.Task[None]] = []
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
         self._leading = asyncio.Event()
+        self.stopping = asyncio.Event()
         self._progress_at = time.monotonic()
 
     def start(self, indices: Mapping[str, Any]) -> None:
@@ -46,7 +47,8 @@ class Controller:
         self._tasks = [asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._workers)]
 
     async def stop(self) -> None:
-        """Stop taking keys, and let the visits under way finish."""
+        """Stop taking keys, and let the visits under way finish. It may be asked for again."""
+        self.stopping.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -6,8 +6,9 @@ import logging
 import secrets
 import socket
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import kopf
 from kubernetes import client
@@ -30,6 +31,8 @@ from serinus.telemetry import Readings, Snapshot
 logger: Final = logging.getLogger(__name__)
 
 _BEGIN_ANEW_SECONDS: Final = 5.0
+_CANCEL_AGAIN_SECONDS: Final = 7.0
+"""kopf itself gives what is still running five seconds before it cancels it."""
 
 
 class Operator:
@@ -76,20 +79,22 @@ class Operator:
             has_gateway=self._settings.gateway is not None,
             has_cluster_rights=not self._settings.watch_namespaces,
         )
+        watches = kopf.operator(
+            registry=registry,
+            standalone=True,
+            clusterwide=not self._settings.watch_namespaces,
+            namespaces=self._settings.watch_namespaces,
+            ready_flag=self._ready,
+            stop_flag=self._place_lost,
+        )
         try:
-            await kopf.operator(
-                registry=registry,
-                standalone=True,
-                clusterwide=not self._settings.watch_namespaces,
-                namespaces=self._settings.watch_namespaces,
-                ready_flag=self._ready,
-                stop_flag=self._place_lost,
-            )
+            await _run_to_its_end(watches, self._controller.stopping)
         except Exception:
             logger.exception("the watches ended; they begin anew in %.0f s", _BEGIN_ANEW_SECONDS)
-            await self._controller.stop()
             await asyncio.sleep(_BEGIN_ANEW_SECONDS)
             return True
+        finally:
+            await self._controller.stop()
         return self._place_lost.is_set()
 
     def _lose_place(self, resource: str) -> None:
@@ -126,6 +131,23 @@ class Operator:
                 since_answer=self._watches.since_answer(),
             )
         )
+
+
+async def _run_to_its_end(watches: Coroutine[Any, Any, None], ending: asyncio.Event) -> None:
+    """Run kopf, and see that it ends once it has begun to. Raises what it fails with.
+
+    It cancels each of its tasks once and then waits for them without limit. But a watch that waits for an answer
+    when it is cancelled may take that for a pause, and go on to wait for credentials that nobody brings any more.
+    """
+    others = asyncio.all_tasks()
+    running = asyncio.create_task(watches)
+    signal = asyncio.create_task(ending.wait())
+    await asyncio.wait({running, signal}, return_when=asyncio.FIRST_COMPLETED)
+    signal.cancel()
+    while not (await asyncio.wait({running}, timeout=_CANCEL_AGAIN_SECONDS))[0]:
+        for task in asyncio.all_tasks() - others - {running}:
+            task.cancel()
+    running.result()
 
 
 def _metrics(settings: Settings) -> PrometheusMetrics:
