@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
@@ -23,6 +24,8 @@ QUICK: Final = {
     },
     "spec.autoscaling": {"minReplicas": 2, "maxReplicas": 4},
 }
+
+SIDE_BY_SIDE: Final = 4
 
 Story = Callable[[World], None]
 
@@ -165,7 +168,13 @@ def test_operator_killed_before_and_after_every_write(story: Story, former: Stor
     written_before = len(played(server, former).writes) if former else 0
     expected, expected_changes = outcome(undisturbed), creations_and_deletions(undisturbed)
     assert len(undisturbed.writes) > written_before + 6
-    for number, after in deaths(undisturbed, written_before):
+
+    def die(death: tuple[int, bool]) -> None:
+        number, after = death
         world = played(server, story, number, after=after)
         assert outcome(world) == expected, f"died {'after' if after else 'before'} write {number}"
         assert creations_and_deletions(world) == expected_changes
+
+    # Each in a namespace of its own, and most of the time waiting for the API server.
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as lives:
+        list(lives.map(die, deaths(undisturbed, written_before)))
