@@ -97,6 +97,7 @@ class Traffic:
         self._way = via or Gateway(address=own, host=own)
         self._name = f"traffic-{service}"
         self.totals = Totals()
+        self._said = ""
 
     def start(self, exchanges: Sequence[Exchange]) -> None:
         """Create the pod and return once it sends."""
@@ -118,7 +119,7 @@ class Traffic:
         self._reader.join(START_SECONDS)
         self._cluster.kubectl("wait", "-n", self._namespace, f"pod/{self._name}", "--for=delete", "--timeout=60s")
         if not self.totals.final:
-            raise AssertionError(f"the pod {self._name} ended without its final counts")
+            raise AssertionError(f"the pod {self._name} ended without its final counts; it said: {self._said}")
         return self.totals
 
     def _read(self) -> None:
@@ -128,7 +129,11 @@ class Traffic:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                self.totals = _totals(line)
+                # Among the counts may be what Python itself says on standard error.
+                if line.startswith("{"):
+                    self.totals = _totals(line)
+                else:
+                    self._said += line
 
     def _script(self, exchanges: Sequence[Exchange]) -> dict[str, Any]:
         content = [{"body": exchange.body, "label": exchange.label} for exchange in exchanges]
