@@ -91,7 +91,9 @@ def open_session(path: Path, intra_op_threads: int) -> onnxruntime.InferenceSess
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the bindings' exceptions have no common base of their own
-        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name}: {explained(error)}") from error
+        complaint = explained(error)
+        message = f"{path.name} does not fit into memory" if "bad_alloc" in complaint else f"{path.name}: {complaint}"
+        raise FatalError(Reason.MODEL_LOAD_FAILED, message) from error
 
 
 def read_signature(session: onnxruntime.InferenceSession, without_rank: Collection[str]) -> Signature:
@@ -118,7 +120,8 @@ def read_signature(session: onnxruntime.InferenceSession, without_rank: Collecti
             unsupported[argument.name] = argument.type
     if not outputs:
         types = ", ".join(f"{name!r} is a {type_}" for name, type_ in unsupported.items())
-        raise FatalError(Reason.MODEL_LOAD_FAILED, f"no output can be carried by the protocol: {types}")
+        message = f"no output can be carried by the protocol: {types}" if types else "the model has no output"
+        raise FatalError(Reason.MODEL_LOAD_FAILED, message)
     return Signature(inputs, outputs, unsupported)
 
 

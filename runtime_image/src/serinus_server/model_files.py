@@ -95,9 +95,12 @@ def find_model_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise FatalError(Reason.MODEL_NOT_FOUND, f"{path} does not exist")
-    if (path / "model.onnx").is_file():
-        return path / "model.onnx"
+        raise FatalError(Reason.MODEL_NOT_FOUND, f"{path} {'is no file' if path.exists() else 'does not exist'}")
+    usual = path / "model.onnx"
+    if usual.is_file():
+        return usual
+    if usual.exists():
+        raise FatalError(Reason.MODEL_NOT_FOUND, f"{usual} is no file")
     found = sorted(candidate for candidate in path.rglob("*.onnx") if candidate.is_file())
     if len(found) == 1:
         return found[0]

@@ -5,6 +5,7 @@ is skipped by its length, so that a model of many gigabytes takes as long as its
 """
 
 import mmap
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +15,23 @@ from serinus_server.failure import FatalError, Reason
 
 _STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training"})
 _RUNTIME_DOMAINS: Final = ("com.microsoft", "com.ms.")
+_MAX_SIZE: Final = (1 << 31) - 1  # of a protocol buffer
+_MAX_FUNCTION_DEPTH: Final = 100
+_MAX_UNFOLDED: Final = 250_000  # onnxruntime takes a minute for them, and four for twice as many
+_MAX_ELEMENTS: Final = 1 << 48
+_IN_MEMORY: Final = "*/"  # how onnxruntime marks data at an address of its own process
 _MAX_GRAPH_DEPTH: Final = 32  # protocol buffer parsers stop at 100 levels, and each graph takes three
 
 # Field numbers of onnx.proto3.
 _MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET_IMPORT, _MODEL_FUNCTIONS = 1, 7, 8, 25
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_SPARSE = 1, 5, 11, 12, 15
-_FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_ATTRIBUTE = 7, 10, 11
+_FUNCTION_NAME, _FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_ATTRIBUTE = 1, 7, 10, 11
 _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
 _SPARSE_VALUES, _SPARSE_INDICES = 1, 2
-_TENSOR_EXTERNAL_DATA = 13
+_TENSOR_DIMS, _TENSOR_EXTERNAL_DATA = 1, 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR, _TENSOR_TYPE_SHAPE = 1, 2
@@ -34,16 +40,23 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BITS: Final = 63
 
 
+Operator = tuple[str, str]  # domain and name
+
+
 @dataclass
 class Outline:
     """What of a model matters for safety, and what onnxruntime's own metadata does not tell."""
 
     external_files: set[str] = field(default_factory=set)
-    domains: set[str] = field(default_factory=set)
-    function_domains: set[str] = field(default_factory=set)
-    op_types: set[str] = field(default_factory=set)
+    operators: Counter[Operator] = field(default_factory=Counter)  # how often the graph uses each
+    functions: dict[Operator, Counter[Operator]] = field(default_factory=dict)  # and each local function
     without_rank: set[str] = field(default_factory=set)
     opsets: dict[str, int] = field(default_factory=dict)  # domain -> version
+
+    @property
+    def used(self) -> set[Operator]:
+        """Every operator that the graph or a function uses."""
+        return set(self.operators).union(*self.functions.values())
 
 
 def read_outline(path: Path) -> Outline:
@@ -54,6 +67,11 @@ def read_outline(path: Path) -> Outline:
     size = path.stat().st_size
     if size == 0:
         raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name} is empty")
+    if size > _MAX_SIZE:
+        message = (
+            f"{path.name} has {size} bytes, but a model has less than 2 GiB; larger weights go into files beside it"
+        )
+        raise FatalError(Reason.MODEL_LOAD_FAILED, message)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         outline = Outline()
         try:
@@ -70,17 +88,38 @@ def require_safe(outline: Outline, path: Path) -> list[Path]:
 
     Raises FatalError(MODEL_LOAD_FAILED) that names what is refused.
     """
-    foreign = {
-        domain
-        for domain in outline.domains - outline.function_domains - _STANDARD_DOMAINS
-        if not domain.startswith(_RUNTIME_DOMAINS)
-    }
+    used = outline.used
+    own = {domain for domain, _ in outline.functions} | _STANDARD_DOMAINS
+    foreign = {domain for domain, _ in used if domain not in own and not domain.startswith(_RUNTIME_DOMAINS)}
     if foreign:
         names = ", ".join(sorted(map(repr, foreign)))
         raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name} needs custom operators of {names}; none are loaded")
-    if "EPContext" in outline.op_types:
+    if any(name == "EPContext" for _, name in used):
         raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name} holds an EPContext node, which is not portable")
+    operators = _unfolded(outline.operators, outline, {}, 0) if outline.functions else 0
+    if operators is None or operators > _MAX_UNFOLDED:
+        much = f"more than {_MAX_UNFOLDED:,} operators" if operators else f"more than {_MAX_FUNCTION_DEPTH} levels"
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{path.name}'s functions unfold to {much}")
     return [_inside_folder(path, location) for location in sorted(outline.external_files)]
+
+
+def _unfolded(operators: Counter[Operator], outline: Outline, known: dict[Operator, int], depth: int) -> int | None:
+    """How many operators there are once every call of a function is replaced by its body, as a loader does.
+
+    None where that goes too deep, or round in a circle.
+    """
+    if depth > _MAX_FUNCTION_DEPTH:
+        return None
+    total = 0
+    for operator, times in operators.items():
+        body = outline.functions.get(operator)
+        if body is not None and operator not in known:
+            unfolded = _unfolded(body, outline, known, depth + 1)
+            if unfolded is None:
+                return None
+            known[operator] = unfolded
+        total += times * known.get(operator, 1)
+    return total
 
 
 def _inside_folder(model: Path, location: str) -> Path:
@@ -88,13 +127,16 @@ def _inside_folder(model: Path, location: str) -> Path:
     folder = model.parent.resolve()
     if "\0" in location:
         raise FatalError(Reason.MODEL_LOAD_FAILED, f"{model.name} refers to a file with a NUL in its name")
+    if location.startswith(_IN_MEMORY):
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{model.name} refers to an address in memory: {location!r}")
     resolved = (folder / location).resolve()
     if not resolved.is_relative_to(folder):
         raise FatalError(
             Reason.MODEL_LOAD_FAILED, f"{model.name} refers to {location!r}, which is outside the model's folder"
         )
     if not resolved.is_file():
-        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{model.name} needs the external data file {location!r}: missing")
+        state = "it is no file" if resolved.exists() else "missing"
+        raise FatalError(Reason.MODEL_LOAD_FAILED, f"{model.name} needs the external data file {location!r}: {state}")
     return resolved
 
 
@@ -172,13 +214,26 @@ def _read_model(model: _Message, outline: Outline) -> None:
             domain = next((each.text() for each in value.messages(_OPSET_DOMAIN)), "")
             outline.opsets[domain] = value.number(_OPSET_VERSION)
         elif number == _MODEL_FUNCTIONS:
-            outline.function_domains |= {domain.text() for domain in value.messages(_FUNCTION_DOMAIN)}
-            for node in value.messages(_FUNCTION_NODE):
-                _read_node(node, outline, 0)
-            for attribute in value.messages(_FUNCTION_ATTRIBUTE):
-                _read_attribute(attribute, outline, 0)
+            _read_function(value, outline)
     if not {_MODEL_IR_VERSION, _MODEL_GRAPH} <= seen:
         raise _MalformedError("it has no IR version or no graph")
+
+
+def _read_function(function: _Message, outline: Outline) -> None:
+    body, domain, name = Outline(), "", ""
+    for number, value in function.fields():
+        if not isinstance(value, _Message):
+            continue
+        if number == _FUNCTION_NODE:
+            _read_node(value, body, 0)
+        elif number == _FUNCTION_ATTRIBUTE:
+            _read_attribute(value, body, 0)
+        elif number == _FUNCTION_DOMAIN:
+            domain = value.text()
+        elif number == _FUNCTION_NAME:
+            name = value.text()
+    outline.external_files |= body.external_files
+    outline.functions.setdefault((domain, name), Counter()).update(body.operators)  # overloads count as one
 
 
 def _without_rank(graph: _Message) -> set[str]:
@@ -213,17 +268,17 @@ def _read_graph(graph: _Message, outline: Outline, depth: int) -> None:
 
 
 def _read_node(node: _Message, outline: Outline, depth: int) -> None:
-    domain = ""
+    domain, name = "", ""
     for number, value in node.fields():
         if not isinstance(value, _Message):
             continue
         if number == _NODE_OP_TYPE:
-            outline.op_types.add(value.text())
+            name = value.text()
         elif number == _NODE_DOMAIN:
             domain = value.text()
         elif number == _NODE_ATTRIBUTE:
             _read_attribute(value, outline, depth)
-    outline.domains.add(domain)
+    outline.operators[domain, name] += 1
 
 
 def _read_attribute(attribute: _Message, outline: Outline, depth: int) -> None:
@@ -245,7 +300,13 @@ def _read_sparse_tensor(sparse: _Message, outline: Outline) -> None:
 
 
 def _read_tensor(tensor: _Message, outline: Outline) -> None:
-    for entry in tensor.messages(_TENSOR_EXTERNAL_DATA):
-        keys = [key.text() for key in entry.messages(_ENTRY_KEY)]
-        if keys[-1:] == ["location"]:  # of a field given twice, the last one counts
-            outline.external_files |= {value.text() for value in entry.messages(_ENTRY_VALUE)}
+    elements = 1
+    for number, value in tensor.fields():
+        if number == _TENSOR_DIMS and isinstance(value, int):
+            elements *= value
+        elif number == _TENSOR_EXTERNAL_DATA and isinstance(value, _Message):
+            keys = [key.text() for key in value.messages(_ENTRY_KEY)]
+            if keys[-1:] == ["location"]:  # of a field given twice, the last one counts
+                outline.external_files |= {text.text() for text in value.messages(_ENTRY_VALUE)}
+    if elements > _MAX_ELEMENTS:
+        raise _MalformedError("a tensor claims more elements than any machine could hold")

@@ -7,10 +7,13 @@
 
 import ctypes
 import json
+import math
+import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,17 +25,28 @@ from serinus_server.model import Runnable, Signature
 from serinus_server.model_files import ModelFile
 from serinus_server.warm_up import warm_up
 
-_CPU_SECONDS: Final = 900
+_LOADING_SECONDS: Final = 900
+_RUNNING_SECONDS: Final = 120
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def examine(files: Sequence[ModelFile], *, warm_up: bool) -> list[SafeFile]:
+def examine(
+    files: Sequence[ModelFile],
+    *,
+    warm_up: bool,
+    loading_seconds: int = _LOADING_SECONDS,
+    running_seconds: int = _RUNNING_SECONDS,
+) -> list[SafeFile]:
     """Load (and run) a model, of one file or of several stages, in a process of its own.
+
+    That process may take so many seconds of a processor for the one and then for the other.
 
     Raises FatalError(MODEL_LOAD_FAILED or WARM_UP_FAILED), also when that process crashes.
     """
     named = [[str(file.folder), file.name, file.stage] for file in files]
-    arguments = [sys.executable, "-m", "serinus_server.probe", json.dumps({"files": named, "warm_up": warm_up})]
+    seconds = {"loading": loading_seconds, "running": running_seconds}
+    question = {"files": named, "warm_up": warm_up, "seconds": seconds}
+    arguments = [sys.executable, "-m", "serinus_server.probe", json.dumps(question)]
     process = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 - our own module
     said: dict[str, Any] = {}
     for line in process.stdout.splitlines():
@@ -41,22 +55,26 @@ def examine(files: Sequence[ModelFile], *, warm_up: bool) -> list[SafeFile]:
         reason, message = said["failure"]
         raise FatalError(Reason[reason], message)
     if process.returncode != 0 or "files" not in said:
-        stage = Reason.WARM_UP_FAILED if "files" in said else Reason.MODEL_LOAD_FAILED
-        doing = said.get("doing", "starting the runtime")
-        raise FatalError(stage, f"{doing} crashed the runtime ({_ending(process.returncode)})")
+        reason = Reason.WARM_UP_FAILED if "files" in said else Reason.MODEL_LOAD_FAILED
+        limit = running_seconds if "files" in said else loading_seconds
+        raise FatalError(reason, f"{said.get('doing', 'starting the runtime')} {_ending(process.returncode, limit)}")
     return [
         SafeFile(file, frozenset(found["without_rank"]), frozenset(map(Path, found["external_files"])))
         for file, found in zip(files, said["files"], strict=True)
     ]
 
 
-def _ending(returncode: int) -> str:
+def _ending(returncode: int, limit: int) -> str:
+    if returncode == -signal.SIGXCPU:
+        return f"took more than {limit} s of processor time"
+    if returncode == -signal.SIGKILL:
+        return "was killed (SIGKILL), as it is when memory runs out"
     if returncode >= 0:
-        return f"exit code {returncode}"
+        return f"crashed the runtime (exit code {returncode})"
     try:
-        return signal.Signals(-returncode).name
+        return f"crashed the runtime ({signal.Signals(-returncode).name})"
     except ValueError:
-        return f"signal {-returncode}"
+        return f"crashed the runtime (signal {-returncode})"
 
 
 def main() -> None:
@@ -65,10 +83,12 @@ def main() -> None:
     files = [ModelFile(Path(folder), name, stage) for folder, name, stage in question["files"]]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # do not outlive the server
     _limit_resources()
+    _limit_processor_time(question["seconds"]["loading"])
     try:
         session, signature = _load(files)
         if question["warm_up"]:
             _tell({"doing": "running " + _names(files)})
+            _limit_processor_time(question["seconds"]["running"])
             warm_up(session, signature)
     except FatalError as failure:
         _tell({"failure": [failure.reason.name, str(failure)]})
@@ -96,16 +116,27 @@ def _names(files: Sequence[ModelFile]) -> str:
     return ", ".join(file.path.name for file in files)
 
 
+def _limit_processor_time(seconds: int) -> None:
+    """From now on. The kernel ends the process with a signal of its own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time()) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
 def _limit_resources() -> None:
-    """No core files, no writing, no endless loop, and no more memory than the container has."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
-    limit = memory_limit()
-    if limit is not None:
-        # On top of what the interpreter has mapped already, most of which it never touches.
-        limit += _mapped_data_bytes()
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    """No core files, no writing, and no more memory than there is."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    memory = memory_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # On top of what the interpreter has mapped already, most of which it never touches.
+    _limit(resource.RLIMIT_DATA, memory + _mapped_data_bytes())
+
+
+def _limit(what: int, value: int) -> None:
+    """Set a limit, unless there is a lower one already."""
+    _, hard = resource.getrlimit(what)
+    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (least, least))
 
 
 def _mapped_data_bytes() -> int:

@@ -4,7 +4,9 @@ import re
 
 _NOISE = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : "  # the status code, twice over
-    r"|/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\)(?: const)?(?: \[with [^\]]*\])? ?"  # a place in its C++ source
+    r"|Load model from .*? failed:|Exception during initialization: "
+    r"|\b[a-z_]+\.cc:\d+ \w+ "  # a place in its C++ source, in either form
+    r"|/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\)(?: const)?(?: \[with [^\]]*\])? ?"
 )
 
 

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from serinus_server.failure import FatalError, Reason
 from serinus_server.onnx_file import read_outline, require_safe
 from tests.unit.server import models
+from tests.unit.server.hostile_models import functions, laughs
 
 
 def refused(path: Path) -> str:
@@ -126,22 +127,14 @@ def test_the_runtimes_own_and_local_functions_are_fine(tmp_path: Path) -> None:
     assert require_safe(read_outline(path), path) == []
 
 
-def message(number: int, content: bytes) -> bytes:
-    """A protocol buffer field that holds a message."""
-    size, length = len(content), b""
-    while size > 0x7F:
-        length += bytes([size & 0x7F | 0x80])
-        size >>= 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + content
-
-
-def test_nesting_is_bounded(tmp_path: Path) -> None:
-    graph = b""
-    for _ in range(5000):
-        graph = message(1, message(5, message(6, graph)))  # a node, its attribute, the graph in that
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"\x08\x09" + message(7, graph))
-    assert "nested deeper than 32" in refused(path)
+def test_functions_within_bounds_are_fine(tmp_path: Path) -> None:
+    """A hundred thousand operators, and calls that are 100 deep."""
+    path = functions(laughs(5))(tmp_path)
+    assert require_safe(read_outline(path), path) == []
+    path = functions({f"F{level}": [f"F{level - 1}" if level else "Neg"] for level in range(100)})(tmp_path)
+    assert require_safe(read_outline(path), path) == []
+    path = functions({f"F{level}": [f"F{level - 1}" if level else "Neg"] for level in range(101)})(tmp_path)
+    assert refused(path) == "model.onnx's functions unfold to more than 100 levels"
 
 
 def test_open_rank_is_told_from_a_scalar(tmp_path: Path) -> None:
