@@ -12,7 +12,7 @@ from serinus.api.status import AnalysisStatus, FailedRevision, FormerRevision, P
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import Canary, CanaryStep, InferenceServiceSpec
 from serinus.core import analysis as judgement
-from serinus.core.command import Command, Verb, command_line
+from serinus.core.command import PAUSED_BY_COMMAND, Command, Verb, command_line
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.observe import Observed
 from serinus.core.revision import Revision
@@ -25,9 +25,6 @@ METRICS_PATIENCE: Final = timedelta(minutes=10)
 
 TRAFFIC_PATIENCE: Final = 5
 """How many times its duration a step waits for enough requests."""
-
-PAUSED_BY_COMMAND: Final = "PausedByCommand"
-"""The reason of a pause that a person asked for."""
 
 _LONGEST_CAUSE: Final = 1500
 """Characters of a cause that a message repeats, so that what to do about it still fits behind."""

@@ -11,6 +11,10 @@ from serinus.core.names import COMMAND_ANNOTATION
 _FORM: Final = re.compile(r"^(?P<id>[A-Za-z0-9._-]{1,64}):(?P<verb>[a-z]+):(?P<revision>[0-9a-f]{1,63})$")
 
 
+PAUSED_BY_COMMAND: Final = "PausedByCommand"
+"""The reason of a pause that a person asked for."""
+
+
 class Verb(StrEnum):
     """What can be asked for."""
 

@@ -1,23 +1,25 @@
-"""The calls to the Kubernetes API that the plugin makes, with the user's kubeconfig."""
+"""What the plugin asks of the cluster, through the kubectl that it is a plugin of.
+
+So all that makes kubectl reach a cluster, such as its ways to log in, makes the plugin reach it too; and nothing has to
+be loaded that knows how to.
+"""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import urllib3
-import yaml
-from kubernetes import client
-from kubernetes import config as kubernetes_config
-
-from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
+from serinus.api.v1beta1 import GROUP, PLURAL
 from serinus.core.names import COMMAND_ANNOTATION
 from serinus.kubectl.history import service_selector
 from serinus.kubectl.service import Service
 
-_TIMEOUT_SECONDS: Final = 10
-_NOT_FOUND: Final = 404
+_TIMEOUT: Final = "--request-timeout=10s"
+_RESOURCE: Final = f"{PLURAL}.{GROUP}"
+_PREFIXES: Final = ("error: ", "Error from server: ", "Error from server (NotFound): ")
+"""What kubectl begins its complaints with, which the plugin begins by itself or tells in the same words."""
 
 
 class ClusterError(Exception):
@@ -25,77 +27,47 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """One namespace of the cluster that the kubeconfig leads to."""
+    """One namespace of the cluster that kubectl leads to."""
 
-    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
-        self.namespace = namespace
-        self._objects = client.CustomObjectsApi(api_client)
-        self._apps = client.AppsV1Api(api_client)
-        self._api_client = api_client
+    def __init__(self, kubectl: Sequence[str]) -> None:
+        """`kubectl` is the program and the options that every call gets."""
+        self._kubectl = (*kubectl, _TIMEOUT)
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, context: str | None, namespace: str | None) -> Self:
-        """Read the kubeconfig, by default kubectl's. Raises ClusterError if it cannot be used."""
-        if kubeconfig and not kubeconfig.is_file():
-            raise ClusterError(f"the kubeconfig cannot be used: there is no file {kubeconfig}")
-        file = str(kubeconfig) if kubeconfig else None
-        configuration = client.Configuration()
-        try:
-            kubernetes_config.load_kube_config(file, context, configuration)
-            contexts, current = kubernetes_config.list_kube_config_contexts(file)
-        except (kubernetes_config.ConfigException, OSError, TypeError, ValueError, yaml.YAMLError) as error:
-            raise ClusterError(f"the kubeconfig cannot be used: {' '.join(str(error).split())}") from error
-        configuration.retries = False
-        chosen = next((one for one in contexts if one["name"] == context), current)
-        default = str(chosen["context"].get("namespace") or "default")
-        return cls(client.ApiClient(configuration), namespace or default)
+        """Use the kubectl on the PATH with these options. Raises ClusterError if there is none."""
+        program = shutil.which("kubectl")
+        if program is None:
+            raise ClusterError("there is no kubectl on the PATH, which this is a plugin of")
+        options = {"--kubeconfig": kubeconfig, "--context": context, "--namespace": namespace}
+        return cls((program, *(f"{name}={value}" for name, value in options.items() if value is not None)))
 
     def service(self, name: str) -> Service:
         """The InferenceService of that name. Raises ClusterError."""
-        with _told(f"inferenceservice {name} in namespace {self.namespace}"):
-            manifest = self._objects.get_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_TIMEOUT_SECONDS
-            )
-            return Service.read(manifest)
+        return Service.read(self._read("get", _RESOURCE, name))
 
     def give_command(self, name: str, command: str) -> None:
         """Write a command down for the operator. Raises ClusterError."""
-        with _told(f"inferenceservice {name} in namespace {self.namespace}"):
-            self._objects.patch_namespaced_custom_object(
-                GROUP,
-                VERSION,
-                self.namespace,
-                PLURAL,
-                name,
-                {"metadata": {"annotations": {COMMAND_ANNOTATION: command}}},
-                _content_type="application/merge-patch+json",
-                _request_timeout=_TIMEOUT_SECONDS,
-            )
+        self._run("annotate", _RESOURCE, name, "--overwrite", f"{COMMAND_ANNOTATION}={command}")
 
     def controller_revisions(self, name: str) -> list[dict[str, Any]]:
         """The ControllerRevisions that carry the service's label. Raises ClusterError."""
-        with _told(f"controllerrevisions in namespace {self.namespace}"):
-            found = self._apps.list_namespaced_controller_revision(
-                self.namespace, label_selector=service_selector(name), _request_timeout=_TIMEOUT_SECONDS
-            )
-            manifests: list[dict[str, Any]] = self._api_client.sanitize_for_serialization(found)["items"]
-            return manifests
+        manifests: list[dict[str, Any]] = self._read("get", "controllerrevisions.apps", "-l", service_selector(name))[
+            "items"
+        ]
+        return manifests
 
+    def _read(self, *arguments: str) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads(self._run(*arguments, "-o", "json"))
+        return manifest
 
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Turn the client's exceptions into ClusterErrors."""
-    try:
-        yield
-    except client.ApiException as error:
-        reason = f"{what} is not there" if error.status == _NOT_FOUND else f"{what}: {_server_message(error)}"
-        raise ClusterError(reason) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise ClusterError(f"the API server cannot be reached: {error}") from error
-
-
-def _server_message(error: client.ApiException) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (KeyError, TypeError, ValueError):
-        return f"{error.status} {error.reason}"
+    def _run(self, *arguments: str) -> str:
+        """What kubectl prints. Raises ClusterError with its own words where it fails."""
+        done = subprocess.run([*self._kubectl, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode == 0:
+            return done.stdout
+        # Before it gives up, kubectl may log each try.
+        last = (done.stderr.strip().splitlines() or [f"kubectl ended with status {done.returncode}"])[-1]
+        for prefix in _PREFIXES:
+            last = last.removeprefix(prefix)
+        raise ClusterError(last)

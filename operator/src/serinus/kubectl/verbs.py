@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serinus.api.status import Phase
-from serinus.core.canary import PAUSED_BY_COMMAND
-from serinus.core.command import Verb
+from serinus.core.command import PAUSED_BY_COMMAND, Verb
 from serinus.kubectl.service import Service
 
 MEANINGS: Final = {

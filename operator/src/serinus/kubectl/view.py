@@ -8,7 +8,7 @@ from typing import Final
 from serinus.api.status import ArmCounts, CheckStatus, Condition, Phase, RevisionStatus, Rollout
 from serinus.api.units import format_duration
 from serinus.core.analysis import LogEValues, log_e_values
-from serinus.core.canary import PAUSED_BY_COMMAND
+from serinus.core.command import PAUSED_BY_COMMAND
 from serinus.kubectl.service import Service
 from serinus.kubectl.verbs import MEANINGS, sensible_verbs
 
