@@ -81,6 +81,7 @@ VALID: Final = (
                 "minRequests": 1000,
                 "onInsufficientTraffic": "Rollback",
             },
+            "traffic": {"mode": "Replicas", "precision": "Strict"},
             "promotion": "Manual",
             "deadline": "1h30m",
             "rollbackWindow": {"revisions": 3},
@@ -261,6 +262,7 @@ INVALID: Final = (
         deadline_of_millennia="99999999999999h",
     ),
     *_wrong("spec.canary.deadline", 'must be of type string: "integer"', duration_as_a_number=3600),
+    *_wrong("spec.canary.traffic.precision", 'supported values: "Approximate", "Strict"', unknown_precision="Exact"),
     *_wrong("spec.canary.promotion", 'supported values: "Automatic", "Manual"', choice_in_lower_case="manual"),
     # The analysis.
     *_wrong(f"{_ANALYSIS}.interval", "should match", interval_of_millennia="99999999999999h"),

@@ -244,6 +244,78 @@ def autoscaler_scales(world: World, version: str, count: int) -> None:
     world.make_ready()
 
 
+def test_a_strict_weight_is_made_by_pods(world: World) -> None:
+    """A quarter of the requests is no number of canary pods beside four; it is of two beside six."""
+    strict = {
+        "steps": [{"weightPercent": 25, "duration": "1m"}, {"weightPercent": 50, "duration": "1m"}],
+        "traffic": {"precision": "Strict"},
+    }
+    scaling = {"minReplicas": 4, "maxReplicas": 9}
+    world.deploy({"spec.canary": CANARY | strict, "spec.autoscaling": scaling})
+    world.edit({"spec.model.version": "2"})
+    world.settle()
+    assert replicas(world) == {"1": 6, "2": 2}
+    assert world.only("HorizontalPodAutoscaler")["spec"]["minReplicas"] == 6, "or it would take them away"
+    assert walk(world) == [
+        ("1", 4, 0), (None, 6, 2), (None, 6, 6), ("2", 6, 6), ("2", 0, 6),
+    ]  # fmt: skip
+    autoscaler = world.only("HorizontalPodAutoscaler")["spec"]
+    assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (4, 9), "which takes away what is not needed"
+
+
+def test_a_strict_weight_waits_for_the_stable_pods_that_it_takes(world: World) -> None:
+    strict = {"steps": [{"weightPercent": 25, "duration": "1m"}], "traffic": {"precision": "Strict"}}
+    world.deploy({"spec.canary": CANARY | strict, "spec.autoscaling": {"minReplicas": 4, "maxReplicas": 9}})
+    world.edit({"spec.model.version": "2"})
+    world.settle()
+    [canary] = [one for one in world.objects("Deployment") if one["spec"]["replicas"] == 2]
+    api.patch(world.server, canary, {"status": {"replicas": 2, "readyReplicas": 2}}, part="status")
+    world.settle()
+    assert receives_requests(world) == "1", "two beside four would get a third of the requests"
+    world.make_ready()
+    world.settle()
+    assert receives_requests(world) is None
+    assert world.status().rollout.weight.applied == 25
+
+
+def test_a_strict_weight_that_no_pods_make_is_an_invalid_spec(world: World) -> None:
+    world.deploy({"spec.canary": CANARY, "spec.autoscaling.minReplicas": 4})
+    world.edit({"spec.canary.traffic.precision": "Strict", "spec.model.version": "2"})
+    world.settle()
+    assert replicas(world) == {"1": 4}
+    stalled = world.condition("Stalled")
+    assert stalled["reason"] == "InvalidSpec"
+    assert "step 1 asks for 10%: with 4 pods of the stable revision, which are the most, 20% is" in stalled["message"]
+    world.edit({"spec.autoscaling.maxReplicas": 9})
+    assert world.run_until(Phase.STABLE).stable.version == "2"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("drift", ["canary_scaled_up", "canary_scaled_down", "stable_scaled_down", "selector"])
+def test_weight_drift_reasserted(world: World, drift: str) -> None:
+    """What makes the share of the requests is put back when somebody else has changed it."""
+    steps = {"steps": [{"weightPercent": 40, "duration": "9m"}]}
+    world.deploy({"spec.canary": CANARY | steps, "spec.autoscaling.minReplicas": 3})
+    world.edit({"spec.model.version": "2"})
+    world.run_until(Phase.PROGRESSING)
+    assert (receives_requests(world), replicas(world)) == (None, {"1": 3, "2": 2})
+    match drift:
+        case "canary_scaled_up":
+            autoscaler_scales(world, "2", 5)
+        case "canary_scaled_down":
+            autoscaler_scales(world, "2", 1)
+        case "stable_scaled_down":
+            autoscaler_scales(world, "1", 1)
+        case "selector":
+            selector = {REVISION_LABEL: revisions(world)["2"]}
+            api.patch(world.server, world.only("Service"), {"spec": {"selector": selector}})
+    world.settle()
+    world.make_ready()
+    world.settle()
+    assert (receives_requests(world), replicas(world)) == (None, {"1": 3, "2": 2})
+    status = world.status()
+    assert (status.rollout.phase, status.rollout.weight.applied) == (Phase.PROGRESSING, 40)
+
+
 @pytest.mark.parametrize("lost", ["1", "2"])
 def test_a_lost_pinned_template_takes_nothing_down(world: World, lost: str) -> None:
     """ControllerRevisions look like leftovers, and get deleted by hand."""

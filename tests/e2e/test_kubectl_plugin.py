@@ -114,7 +114,7 @@ def _look_pause_and_resume(plugin: Plugin) -> None:
     assert paused["commands"] == ["promote", "abort", "resume"]
     assert {one["check"] for one in paused["logEValues"]} == {"errors", "latency-p95"}
     assert "already. To go on: kubectl serinus resume " in plugin.refused("pause")
-    assert "goes on by command" in plugin("resume")
+    assert ": Progressing (" in plugin("resume")
 
 
 def _abort_retry_and_promote(plugin: Plugin, service: InferenceServiceHandle) -> None:

@@ -23,6 +23,7 @@ from serinus.core.projection import slim_service
 from serinus.core.report import status_of
 from serinus.core.revision import Revision, revision_of
 from serinus.core.state import State, state_of
+from serinus.core.traffic import unreachable_weight
 from serinus.ports import (
     ApiConflictError,
     ApiRefusedError,
@@ -98,10 +99,17 @@ class Reconciler:
             if state is not None and service["spec"].get("suspend") is True:
                 return self._stand_still(service, before, state, observed, before.url, now, problem)
             return Result(written=self._report_invalid(service, before, observed, problem, now))
-        lacks_gateway = spec.canary.traffic.mode == "GatewayAPI" and self._settings.gateway is None
-        if lacks_gateway and not spec.suspend:
-            return Result(written=self._report_invalid(service, before, observed, _NO_GATEWAY, now))
+        unfit = self._unfit_here(spec)
+        if unfit is not None and not spec.suspend:
+            return Result(written=self._report_invalid(service, before, observed, unfit, now))
         return self._visit(service, spec, before, children, observed, now)
+
+    def _unfit_here(self, spec: InferenceServiceSpec) -> str | None:
+        """Why a spec that is right by itself cannot be carried out on this platform."""
+        has_gateway = self._settings.gateway is not None
+        if spec.canary.traffic.mode == "GatewayAPI" and not has_gateway:
+            return _NO_GATEWAY
+        return unreachable_weight(spec, has_gateway=has_gateway)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is remembered of a service that is gone."""

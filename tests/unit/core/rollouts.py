@@ -247,7 +247,7 @@ class World:
         self.selected = service_target(state, self.mode)
         if self.mode is TrafficMode.GATEWAY_API:
             self.route = Route(route_weights(state), accepted=True)
-        wanted = {state.stable.name: stable_replicas(self.spec, state, observed)}
+        wanted = {state.stable.name: stable_replicas(self.spec, state, observed, self.mode)}
         if state.canary is not None:
             present = observed.replicas(state.canary.name)
             rolling_back = state.rollout.phase is Phase.ROLLING_BACK

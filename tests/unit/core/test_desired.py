@@ -441,6 +441,8 @@ class Pods:
     canary: int
     wanted: tuple[int, int]
     weight: int = 20
+    strict: bool = False
+    gateway: bool = False
 
 
 PODS = {
@@ -449,9 +451,32 @@ PODS = {
     "fixed_and_shrunk_mid_canary": Pods(Phase.PROGRESSING, 2, None, 4, 4, 1, wanted=(4, 1)),
     "autoscaled_up": Pods(Phase.PROGRESSING, 2, 20, 4, 12, 1, wanted=(12, 3)),
     "autoscaled_down_to_where_it_began": Pods(Phase.PROGRESSING, 2, 20, 8, 5, 2, wanted=(8, 2)),
-    "canary_never_shrinks_within_a_rollout": Pods(Phase.PROGRESSING, 2, 20, 4, 4, 3, wanted=(4, 3)),
+    "canary_that_somebody_scaled_is_put_back": Pods(Phase.PROGRESSING, 2, 20, 4, 4, 3, wanted=(4, 1)),
+    "canary_follows_stable_down": Pods(Phase.PROGRESSING, 2, 20, 4, 8, 3, wanted=(8, 2)),
+    "paused": Pods(Phase.PAUSED, 2, 20, 4, 4, 3, wanted=(4, 1)),
     "canary_of_half": Pods(Phase.PROGRESSING, 4, None, 4, 4, 1, wanted=(4, 4), weight=50),
     "promoting": Pods(Phase.PROMOTING, 2, 20, 4, 12, 1, wanted=(12, 12)),
+    "promoted_one_keeps_its_pods_as_the_old_one_loses_its_own": Pods(Phase.PROMOTING, 2, 20, 4, 4, 12, wanted=(4, 12)),
+    # The weight met strictly.
+    "strict_and_met": Pods(Phase.PROGRESSING, 4, None, 4, 4, 0, wanted=(4, 1), strict=True),
+    "strict_and_more_pods_make_it": Pods(Phase.PROGRESSING, 2, 20, 4, 4, 0, wanted=(6, 2), weight=25, strict=True),
+    "strict_from_what_the_autoscaler_has_made": Pods(
+        Phase.PROGRESSING, 2, 20, 4, 7, 2, wanted=(8, 3), weight=28, strict=True
+    ),
+    "strict_while_paused": Pods(Phase.PAUSED, 2, 20, 4, 4, 0, wanted=(6, 2), weight=25, strict=True),
+    "strict_and_promoting": Pods(Phase.PROMOTING, 2, 20, 4, 6, 2, wanted=(6, 6), weight=25, strict=True),
+    "strict_with_a_maximum_lowered_since": Pods(
+        Phase.PROGRESSING, 2, 3, 5, 5, 0, wanted=(5, 2), weight=25, strict=True
+    ),
+    "strict_behind_a_gateway": Pods(
+        Phase.PROGRESSING, 2, 20, 4, 4, 0, wanted=(4, 1), weight=25, strict=True, gateway=True
+    ),
+    # Behind a Gateway: as many as bear the share, and more where its own autoscaler has made them.
+    "gateway": Pods(Phase.PROGRESSING, 2, 20, 4, 12, 1, wanted=(12, 3), gateway=True),
+    "gateway_autoscaled": Pods(Phase.PROGRESSING, 2, 20, 4, 12, 7, wanted=(12, 7), gateway=True),
+    "gateway_fixed_and_scaled_by_somebody": Pods(Phase.PROGRESSING, 4, None, 4, 4, 3, wanted=(4, 1), gateway=True),
+    "gateway_promoting": Pods(Phase.PROMOTING, 2, 20, 4, 12, 7, wanted=(12, 12), gateway=True),
+    "gateway_promoting_with_more": Pods(Phase.PROMOTING, 2, 20, 4, 6, 9, wanted=(6, 9), gateway=True),
 }
 
 
@@ -460,13 +485,18 @@ def test_how_many_pods(pods: Pods) -> None:
     spec = spec_of(
         "2",
         autoscaling={"minReplicas": pods.minimum, "maxReplicas": pods.most},
-        canary={"steps": [{"weightPercent": pods.weight, "duration": "1m"}]},
+        canary={
+            "steps": [{"weightPercent": pods.weight, "duration": "1m"}],
+            "traffic": {"precision": "Strict" if pods.strict else "Approximate"},
+        },
     )
+    mode = TrafficMode.GATEWAY_API if pods.gateway else TrafficMode.REPLICAS
     workloads = {OLD.name: Workload(pods.stable, 0), NEW.name: Workload(pods.canary, 0)}
     observed = replace(TWO_SERVE, workloads=workloads)
     case = Case(pods.phase, Stage.SCALE_UP, spec, canary=NEW, baseline=pods.before, observed=observed)
-    wanted = (stable_replicas(spec, case.state(), observed), wanted_canary_replicas(spec, case.state(), observed))
-    assert wanted == pods.wanted
+    case = replace(case, gateway=GATEWAY if pods.gateway else None)
+    how_many = (stable_replicas, wanted_canary_replicas)
+    assert tuple(one(spec, case.state(), observed, mode) for one in how_many) == pods.wanted
     assert tuple(case.desired().replicas.values()) == pods.wanted
 
 
@@ -481,3 +511,37 @@ def test_the_autoscaler_keeps_stable_at_what_it_was_before_the_rollout() -> None
     (autoscaler,) = children(crowded.desired(), "HorizontalPodAutoscaler")
     assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (12, 12)
     assert autoscaler["spec"]["scaleTargetRef"]["name"] == workload_name("fraud", OLD.name)
+
+
+def test_the_autoscaler_keeps_the_stable_pods_that_a_strict_weight_takes() -> None:
+    canary = {"steps": [{"weightPercent": 25, "duration": "1m"}], "traffic": {"precision": "Strict"}}
+    strict = replace(CASES["mid_canary"], spec=spec_of("2", canary=canary, **SCALED))
+    (autoscaler,) = children(strict.desired(), "HorizontalPodAutoscaler")
+    assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (6, 10)
+    assert strict.desired().replicas == {workload_name("fraud", OLD.name): 6, workload_name("fraud", NEW.name): 2}
+
+
+@pytest.mark.parametrize(
+    ("phase", "bounds"),
+    [
+        (Phase.CANARY_STARTING, [(4, 10), (1, 10)]),
+        (Phase.PROGRESSING, [(4, 10), (1, 10)]),
+        (Phase.PAUSED, [(4, 10), (1, 10)]),
+        (Phase.PROMOTING, [(4, 10), (4, 10)]),
+        (Phase.ROLLING_BACK, [(4, 10)]),
+    ],
+)
+def test_a_canary_behind_a_gateway_has_its_own_autoscaler(phase: Phase, bounds: list[tuple[int, int]]) -> None:
+    """Its minimum bears the share that it has, and all before it gets all: no autoscaler is ahead of the requests."""
+    case = replace(CASES["mid_canary_behind_a_gateway"], phase=phase)
+    autoscalers = children(case.desired(), "HorizontalPodAutoscaler")
+    assert [(one["spec"]["minReplicas"], one["spec"]["maxReplicas"]) for one in autoscalers] == bounds
+    targets = [one["spec"]["scaleTargetRef"]["name"] for one in autoscalers]
+    assert targets == [workload_name("fraud", OLD.name), workload_name("fraud", NEW.name)][: len(bounds)]
+    assert [REVISION_LABEL in one["metadata"]["labels"] for one in autoscalers] == [False, True][: len(bounds)]
+
+
+def test_no_autoscaler_of_a_canary_without_a_gateway_or_without_a_range() -> None:
+    assert len(children(CASES["mid_canary"].desired(), "HorizontalPodAutoscaler")) == 1
+    fixed = replace(CASES["mid_canary_behind_a_gateway"], spec=spec_of("2"))
+    assert children(fixed.desired(), "HorizontalPodAutoscaler") == []

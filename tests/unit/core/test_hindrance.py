@@ -259,3 +259,5 @@ def test_only_the_services_own_autoscaler_counts() -> None:
     autoscaler = child("HorizontalPodAutoscaler", ABLE, NO_METRICS)
     assert observe(UID, Children(autoscalers=(autoscaler,))).autoscaler == autoscaler_of(autoscaler)
     assert observe("other", Children(autoscalers=(autoscaler,))).autoscaler is None
+    labelled = {**autoscaler, "metadata": {**autoscaler["metadata"], "labels": {REVISION_LABEL: "b0b"}}}
+    assert observe(UID, Children(autoscalers=(labelled,))).autoscaler is None, "that of a canary"

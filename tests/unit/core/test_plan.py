@@ -401,4 +401,4 @@ def test_a_revisions_service_goes_only_when_the_route_has_let_go_of_it(
     promoted = replace(shared, phase=Phase.STABLE, stage=None, stable=NEW, canary=None, observed=observed)
     actions = planned(live_of(shared.desired()), promoted.desired())
     gone = {action.manifest["kind"] for action in actions if isinstance(action, Delete)}
-    assert gone == ({"Deployment", "Service"} if service_goes else {"Deployment"})
+    assert gone == {"Deployment", "HorizontalPodAutoscaler", *(["Service"] if service_goes else [])}

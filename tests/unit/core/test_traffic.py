@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serinus.api.status import Phase, Rollout, Stage, Weight
-from serinus.api.v1beta1 import Canary
+from serinus.api.v1beta1 import Canary, InferenceServiceSpec
 from serinus.core.observe import Children, Observed, Route, Workload, observe
 from serinus.core.revision import Revision
 from serinus.core.state import State
@@ -17,6 +17,7 @@ from serinus.core.traffic import (
     route_weights,
     service_target,
     traffic_mode,
+    unreachable_weight,
     wanted_weight,
 )
 
@@ -150,3 +151,48 @@ def test_when_a_route_counts_as_accepted(conditions: list[dict[str, Any]], accep
     }
     assert observe("u", Children(routes=(route,))).route == Route({"aaa": 80, "bbb": 20}, accepted, refusal)
     assert observe("another", Children(routes=(route,))).route is None
+
+
+def strict(*weights: int, least: int, most: int | None = None, precision: str = "Strict") -> InferenceServiceSpec:
+    return InferenceServiceSpec.model_validate(
+        {
+            "model": {"uri": "s3://models/fraud/1/model.onnx", "version": "1"},
+            "autoscaling": {"minReplicas": least, "maxReplicas": most},
+            "canary": {
+                "steps": [{"weightPercent": weight, "duration": "1m"} for weight in weights],
+                "traffic": {"precision": precision},
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        pytest.param(strict(20, 50, least=4), [], id="made_by_the_pods"),
+        pytest.param(strict(5, least=1, most=19), [], id="made_by_the_most_pods"),
+        pytest.param(
+            strict(20, 25, 50, least=4),
+            [
+                "step 2 asks for 25%: with 4 pods",
+                "20% is the nearest",
+                "Make the most 3 or 6 (autoscaling.maxReplicas), ask",
+            ],
+            id="made_by_more_pods_only",
+        ),
+        pytest.param(
+            strict(25, least=1, most=4),
+            ["with 4 pods of the stable revision, which are the most"],
+            id="not_by_the_most",
+        ),
+        pytest.param(strict(60, least=4), ["50% is the nearest. Ask for a weight", "mode GatewayAPI"], id="over_half"),
+        pytest.param(strict(25, least=4, precision="Approximate"), [], id="approximate"),
+    ],
+)
+def test_weights_that_pods_do_not_make_strictly(spec: InferenceServiceSpec, says: list[str]) -> None:
+    problem = unreachable_weight(spec, has_gateway=False) or ""
+    assert bool(problem) is bool(says)
+    assert problem.startswith("spec.canary.traffic.precision: " if says else "")
+    for words in says:
+        assert words in problem
+    assert unreachable_weight(spec, has_gateway=True) is None, "a route makes any weight"

@@ -99,6 +99,14 @@ def query(spec: Spec) -> object:
     return look.interval, look.latency_thresholds, sorted(look.ready_pods.values())
 
 
+def pods(spec: Spec) -> object:
+    """The pods of both versions in the first step of a rollout."""
+    world = rollouts.deployed(InferenceServiceSpec.model_validate(spec))
+    world.ask(InferenceServiceSpec.model_validate(changed(spec, "model.version", "2")))
+    world.run(parse_duration("1m"))
+    return [world.wants(one) for one in (world.state.stable, world.state.canary)]
+
+
 @dataclass(frozen=True)
 class Rollout:
     """What becomes of a rollout from version 1 to version 2, and back to version 1 in the end where that is asked."""
@@ -161,6 +169,9 @@ EFFECTS: Final[dict[str, Effect]] = {
     "canary.analysis.minRequests": Effect(100_000, Rollout()),
     "canary.analysis.onInsufficientTraffic": Effect("Rollback", Rollout(requests_per_minute=0)),
     "canary.traffic.mode": Effect("Replicas", manifests, other="GatewayAPI"),
+    "canary.traffic.precision": Effect(
+        "Strict", pods, given={"autoscaling.maxReplicas": 12, "canary.steps.weightPercent": 25}
+    ),
     "canary.promotion": Effect("Manual", Rollout()),
     "canary.deadline": Effect("10m", Rollout(requests_per_minute=0)),
     "canary.rollbackWindow.revisions": Effect(1, Rollout(back=True)),

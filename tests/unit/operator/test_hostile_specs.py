@@ -38,6 +38,7 @@ TEXTS: Final[dict[str, str]] = {
     "canary.analysis.baseline.tolerance": "1.7",
     "canary.analysis.onInsufficientTraffic": "Promote",
     "canary.traffic.mode": "Replicas",
+    "canary.traffic.precision": "Approximate",
     "canary.promotion": "Manual",
     "canary.deadline": "17h",
     "restartedAt": "2026-03-01T03:00:00Z",

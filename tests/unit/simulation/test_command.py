@@ -143,6 +143,14 @@ def test_the_same_command_prints_and_draws_the_same(
             "spec.canary.traffic.mode: GatewayAPI needs a platform with a Gateway: --gateway",
             id="gateway_that_is_not_there",
         ),
+        pytest.param(
+            (
+                "canary:\n    steps: [{weightPercent: 20",
+                "canary:\n    traffic: {precision: Strict}\n    steps: [{weightPercent: 25",
+            ),
+            "spec.canary.traffic.precision: Strict allows only weights that whole pods make",
+            id="weight_that_no_pods_make",
+        ),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_told_as_the_operator_would(

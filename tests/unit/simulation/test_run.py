@@ -1,12 +1,13 @@
 """What a policy would do, told as scenarios and their outcomes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 
 from serinus.api.status import Phase
 from serinus.api.units import format_duration
+from serinus.api.v1beta1 import Autoscaling
 from serinus.core.window import MIN_WINDOW_SCRAPES
 from serinus.simulation.advice import advice, steps_of
 from serinus.simulation.run import (
@@ -17,7 +18,7 @@ from serinus.simulation.run import (
 )
 from serinus.simulation.scenario import SCRAPE_INTERVAL, Quality, Scenario
 from serinus.simulation.world import World
-from tests.unit.simulation.manifests import scenario
+from tests.unit.simulation.manifests import scenario, spec
 
 SEEDS = 20
 SHORTEST = MIN_WINDOW_SCRAPES * SCRAPE_INTERVAL
@@ -155,6 +156,18 @@ def test_advice(situation: Scenario, says: list[str]) -> None:
     for note, start in zip(notes, says, strict=True):
         assert note.startswith(start)
         assert note.endswith(".")
+
+
+@pytest.mark.parametrize(("precision", "share"), [("Approximate", 0.2), ("Strict", 0.25)])
+def test_a_strict_weight_is_in_effect_with_the_pods_that_make_it(precision: str, share: float) -> None:
+    """A version that always fails is rolled back at the second look; till then it has had its share of the requests."""
+    policy = spec(steps=[{"weightPercent": 25, "duration": "9m"}], traffic={"precision": precision})
+    scaling = Autoscaling(min_replicas=4, max_replicas=9)
+    situation = replace(scenario(canary=Quality(1.0)), spec=policy.model_copy(update={"autoscaling": scaling}))
+    assert [step.share for step in steps_of(situation)] == [share]
+    ending = World(situation, 1).run()
+    assert ending.looks == 2
+    assert ending.served.requests == pytest.approx(share * 50 * ending.after.total_seconds(), rel=0.05)
 
 
 def test_the_weight_in_effect_is_what_the_pods_make() -> None:

@@ -375,6 +375,13 @@ class Traffic(SpecModel):
         "Gateway; those who call the Service itself then reach the stable revision only. Auto is GatewayAPI where the "
         "platform has a Gateway, else Replicas.",
     )
+    precision: Literal["Approximate", "Strict"] = Field(
+        default="Approximate",
+        description="How closely numbers of pods have to make a step's weight; a Gateway makes it exactly. Approximate "
+        "takes the nearest that the stable pods allow. Strict is within one percentage point: it starts more stable "
+        "pods for the rollout where autoscaling.maxReplicas has room for them, and a weight that the most pods do not "
+        "make is an invalid spec. More than half cannot be made by pods.",
+    )
 
 
 class RollbackWindow(SpecModel):

@@ -17,7 +17,7 @@ from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.observe import Observed
 from serinus.core.revision import Revision
 from serinus.core.state import State
-from serinus.core.traffic import TrafficMode, applied_weight, is_shifted, traffic_mode, wanted_weight
+from serinus.core.traffic import TrafficMode, applied_weight, is_shifted, is_strict, traffic_mode, wanted_weight
 from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
 
 METRICS_PATIENCE: Final = timedelta(minutes=10)
@@ -64,6 +64,13 @@ class Situation:
     def wanted_canary_replicas(self) -> int:
         """Pods that the new revision is to have now."""
         return wanted_canary_replicas(self.spec, self.state, self.observed, self.mode)
+
+    def has_its_pods(self, canary: Revision) -> bool:
+        """Whether the pods of the step at hand are ready; those of stable count too where they have to make a share."""
+        if self.observed.ready(canary.name) < self.wanted_canary_replicas:
+            return False
+        stable = stable_replicas(self.spec, self.state, self.observed, self.mode)
+        return not is_strict(self.policy, self.mode) or self.observed.ready(self.state.stable.name) >= stable
 
     @property
     def is_shifted(self) -> bool:
@@ -341,7 +348,7 @@ def _progress(situation: Situation, canary: Revision) -> Decision:
     state = situation.state
     weight = situation.current_step.weight_percent
     if state.rollout.stage is Stage.SCALING:
-        if situation.observed.ready(canary.name) < situation.wanted_canary_replicas:
+        if not situation.has_its_pods(canary):
             return Decision(state)
         message = f"Version {canary.version} is ready for {weight}% of the requests and begins to get them."
         return Decision(_moved(situation, state, Phase.PROGRESSING, Stage.SHIFT_TRAFFIC, "ShiftingTraffic", message))

@@ -11,11 +11,11 @@ from serinus.core import names
 from serinus.core.hindrance import Autoscaler
 from serinus.core.matching import matches
 from serinus.core.observe import Observed, Workload
-from serinus.core.replicas import canary_replicas, replicas_for_share
+from serinus.core.replicas import Pods, canary_replicas, pods_that_make, replicas_for_share
 from serinus.core.revision import Revision
 from serinus.core.state import State
 from serinus.core.templates import render
-from serinus.core.traffic import TrafficMode, route_weights, service_target, traffic_mode
+from serinus.core.traffic import TrafficMode, is_strict, route_weights, service_target, traffic_mode
 from serinus.ports import Manifest
 
 
@@ -72,12 +72,14 @@ def desired(
         if template is not None:
             number = _number(revision, state, observed.history)
             manifests += _revision_manifests(identity, revision, template, number)
-    manifests += _service_manifests(identity, spec, state, mode)
+    manifests += _service_manifests(identity, state, mode)
+    if has_autoscaler(spec):
+        manifests += _autoscalers(identity, spec, state, observed, mode)
     routed: frozenset[str] = frozenset()
     if gateway is not None and mode is TrafficMode.GATEWAY_API:
         manifests += _route_manifests(identity, state, gateway)
         routed = frozenset(observed.route.weights if observed.route else ())
-    replicas[names.workload_name(identity.name, state.stable.name)] = stable_replicas(spec, state, observed)
+    replicas[names.workload_name(identity.name, state.stable.name)] = stable_replicas(spec, state, observed, mode)
     if state.canary is not None and state.rollout.phase is not Phase.ROLLING_BACK:
         replicas[names.workload_name(identity.name, state.canary.name)] = wanted_canary_replicas(
             spec, state, observed, mode
@@ -131,14 +133,37 @@ def has_autoscaler(spec: InferenceServiceSpec) -> bool:
     return (spec.autoscaling.max_replicas or 0) > spec.autoscaling.min_replicas
 
 
-def stable_replicas(spec: InferenceServiceSpec, state: State, observed: Observed) -> int:
-    """Stable pods wanted: what the autoscaler has made of them, and never fewer than before the rollout."""
+def stable_replicas(
+    spec: InferenceServiceSpec, state: State, observed: Observed, mode: TrafficMode = TrafficMode.REPLICAS
+) -> int:
+    """Stable pods wanted: what the autoscaler has made of them, and never fewer than before the rollout.
+
+    More, where a weight is to be met strictly and the autoscaler's maximum leaves room for the pods that make it.
+    """
+    floor = _stable_floor(spec, state)
+    wanted = max(floor, observed.replicas(state.stable.name)) if has_autoscaler(spec) else floor
+    strict = _pods_of_strict_step(spec, state, wanted, mode)
+    return strict.stable if strict else wanted
+
+
+def _stable_floor(spec: InferenceServiceSpec, state: State) -> int:
+    """The fewest stable pods, whatever the autoscaler says."""
     floor = spec.autoscaling.min_replicas
-    if state.canary is not None:
-        floor = max(floor, state.rollout.baseline_replicas)
-    if not has_autoscaler(spec):
-        return floor
-    return max(floor, observed.replicas(state.stable.name))
+    return floor if state.canary is None else max(floor, state.rollout.baseline_replicas)
+
+
+def _step_weight(spec: InferenceServiceSpec, state: State) -> int:
+    """What the step at hand asks for, in percent."""
+    steps = (state.rollout.policy or spec.canary).steps
+    return steps[min(state.rollout.step_index, len(steps) - 1)].weight_percent
+
+
+def _pods_of_strict_step(spec: InferenceServiceSpec, state: State, stable: int, mode: TrafficMode) -> Pods | None:
+    """The pods that make the step's weight, at least `stable` ones; None where it need not be met, or cannot be."""
+    within_steps = state.canary is not None and state.rollout.phase not in (Phase.PROMOTING, Phase.ROLLING_BACK)
+    if not within_steps or not is_strict(state.rollout.policy or spec.canary, mode):
+        return None
+    return pods_that_make(_step_weight(spec, state), stable, max(stable, spec.autoscaling.max_replicas or 0))
 
 
 def as_begun(spec: InferenceServiceSpec, state: State, observed: Observed) -> Observed:
@@ -155,17 +180,27 @@ def as_begun(spec: InferenceServiceSpec, state: State, observed: Observed) -> Ob
 def wanted_canary_replicas(
     spec: InferenceServiceSpec, state: State, observed: Observed, mode: TrafficMode = TrafficMode.REPLICAS
 ) -> int:
-    """Canary pods wanted: those that make the step's weight, or all when it is being promoted. Never fewer than now."""
-    stable = stable_replicas(spec, state, observed)
+    """Canary pods wanted: those that make the step's weight, or all when it is being promoted.
+
+    Behind a Gateway those that bear the weight, or what the canary's own autoscaler has made of them.
+    """
     current = observed.replicas(state.canary.name if state.canary else None)
-    rollout = state.rollout
-    if rollout.phase is Phase.PROMOTING:
-        return max(stable, current)
-    steps = (rollout.policy or spec.canary).steps
-    step = steps[min(rollout.step_index, len(steps) - 1)]
+    floor = _canary_floor(spec, state, observed, mode)
+    own_autoscaler = mode is TrafficMode.GATEWAY_API and has_autoscaler(spec)
+    # What is being promoted keeps the pods that it has, though the old revision loses its own with its requests.
+    return max(floor, current) if own_autoscaler or state.rollout.phase is Phase.PROMOTING else floor
+
+
+def _canary_floor(spec: InferenceServiceSpec, state: State, observed: Observed, mode: TrafficMode) -> int:
+    """The fewest canary pods."""
+    stable = stable_replicas(spec, state, observed, mode)
+    if state.rollout.phase is Phase.PROMOTING:
+        return stable
+    weight = _step_weight(spec, state)
     if mode is TrafficMode.GATEWAY_API:
-        return max(replicas_for_share(step.weight_percent, stable), current)
-    return max(canary_replicas(step.weight_percent, stable), current)
+        return replicas_for_share(weight, stable)
+    strict = _pods_of_strict_step(spec, state, stable, mode)
+    return strict.canary if strict else canary_replicas(weight, stable)
 
 
 def _revision_manifests(identity: Identity, revision: Revision, template: Manifest, number: int) -> list[Manifest]:
@@ -226,9 +261,7 @@ def _route_manifests(identity: Identity, state: State, gateway: GatewaySettings)
     return [*services, route]
 
 
-def _service_manifests(
-    identity: Identity, spec: InferenceServiceSpec, state: State, mode: TrafficMode
-) -> list[Manifest]:
+def _service_manifests(identity: Identity, state: State, mode: TrafficMode) -> list[Manifest]:
     values: dict[str, Any] = {
         "name": identity.name,
         "namespace": identity.namespace,
@@ -238,23 +271,46 @@ def _service_manifests(
     target = service_target(state, mode)
     everything = names.service_selector(identity.name)
     selector = names.revision_selector(identity.name, target) if target else everything
-    manifests = [
+    return [
         render("service.yaml.j2", selector=selector, **values),
         render("poddisruptionbudget.yaml.j2", selector=everything, **values),
     ]
-    if has_autoscaler(spec):
-        floor = state.rollout.baseline_replicas if state.canary else 0
-        minimum = max(spec.autoscaling.min_replicas, floor)
-        autoscaler = render(
-            "horizontalpodautoscaler.yaml.j2",
-            target=names.workload_name(identity.name, state.stable.name),
-            min_replicas=minimum,
-            max_replicas=max(spec.autoscaling.max_replicas or minimum, minimum),
-            cpu_utilization_percent=spec.autoscaling.targets.cpu_utilization_percent,
-            **values,
-        )
-        manifests.append(autoscaler)
-    return manifests
+
+
+def _autoscalers(
+    identity: Identity, spec: InferenceServiceSpec, state: State, observed: Observed, mode: TrafficMode
+) -> list[Manifest]:
+    """The stable revision's, and behind a Gateway one of the canary's own.
+
+    Where numbers of pods share the requests out, the canary's follows from the stable one's, and no autoscaler's.
+    """
+    stable = names.workload_name(identity.name, state.stable.name)
+    minimum = _stable_floor(spec, state)
+    if _pods_of_strict_step(spec, state, minimum, mode):
+        minimum = stable_replicas(spec, state, observed, mode)
+    autoscalers = [_autoscaler(identity, spec, identity.name, stable, minimum, names.service_labels(identity.name))]
+    if mode is TrafficMode.GATEWAY_API and state.canary is not None and state.rollout.phase is not Phase.ROLLING_BACK:
+        canary = names.workload_name(identity.name, state.canary.name)
+        labels = names.revision_labels(identity.name, state.canary.name, state.canary.version)
+        minimum = _canary_floor(spec, state, observed, mode)
+        autoscalers.append(_autoscaler(identity, spec, canary, canary, minimum, labels))
+    return autoscalers
+
+
+def _autoscaler(
+    identity: Identity, spec: InferenceServiceSpec, name: str, target: str, minimum: int, labels: Mapping[str, str]
+) -> Manifest:
+    return render(
+        "horizontalpodautoscaler.yaml.j2",
+        name=name,
+        namespace=identity.namespace,
+        labels=labels,
+        owners=[identity.owner_reference()],
+        target=target,
+        min_replicas=minimum,
+        max_replicas=max(spec.autoscaling.max_replicas or minimum, minimum),
+        cpu_utilization_percent=spec.autoscaling.targets.cpu_utilization_percent,
+    )
 
 
 def _number(revision: Revision, state: State, history: Mapping[str, int]) -> int:

@@ -155,7 +155,7 @@ def observe(owner_uid: str, children: Children) -> Observed:
         workloads={name: _workload(deployment) for name, deployment in deployments.items()},
         failures=_failures(children.pods),
         hindrances=_hindrances(deployments, children.pods),
-        autoscaler=next((autoscaler_of(one) for one in children.autoscalers if is_owned(one, owner_uid)), None),
+        autoscaler=next((autoscaler_of(one) for one in children.autoscalers if _scales_stable(one, owner_uid)), None),
         eviction_hindrance=next(filter(None, map(hindrance_of_budget, budgets)), None),
         pinned={name: revision["data"]["template"] for name, revision in revisions.items()},
         running={name: deployment["spec"]["template"] for name, deployment in deployments.items()},
@@ -174,6 +174,11 @@ def is_owned(manifest: Manifest, owner_uid: str) -> bool:
 def revision_label(manifest: Manifest) -> str:
     """The revision that an object belongs to; empty for one that belongs to the service as a whole."""
     return str(manifest["metadata"].get("labels", {}).get(names.REVISION_LABEL, ""))
+
+
+def _scales_stable(autoscaler: Manifest, owner_uid: str) -> bool:
+    """Whether it is the service's own autoscaler, and not that of a canary."""
+    return is_owned(autoscaler, owner_uid) and not revision_label(autoscaler)
 
 
 def _by_revision(owner_uid: str, manifests: Iterable[Manifest]) -> dict[str, Manifest]:

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from serinus.api.status import Phase, Stage
-from serinus.api.v1beta1 import Canary
+from serinus.api.v1beta1 import Canary, InferenceServiceSpec
 from serinus.core.observe import Observed
-from serinus.core.replicas import weight_of
+from serinus.core.replicas import TOLERANCE_PERCENT, canary_replicas, pods_that_make, weight_of
 from serinus.core.state import State
+
+_MOST_PODS: Final = 1000
+"""The greatest autoscaling.maxReplicas."""
 
 
 class TrafficMode(Enum):
@@ -22,6 +26,39 @@ def traffic_mode(policy: Canary, *, has_gateway: bool) -> TrafficMode:
     if has_gateway and policy.traffic.mode != "Replicas":
         return TrafficMode.GATEWAY_API
     return TrafficMode.REPLICAS
+
+
+def is_strict(policy: Canary, mode: TrafficMode) -> bool:
+    """Whether steps may only have weights that whole pods make. A route makes any."""
+    return mode is TrafficMode.REPLICAS and policy.traffic.precision == "Strict"
+
+
+def unreachable_weight(spec: InferenceServiceSpec, *, has_gateway: bool) -> str | None:
+    """What is wrong with a policy that asks strictly for a weight that the service's pods do not make; None if nothing.
+
+    With the most stable pods that there may be it has to be made, so that it is however many there are at the time.
+    """
+    policy = spec.canary
+    if not is_strict(policy, traffic_mode(policy, has_gateway=has_gateway)):
+        return None
+    most = max(spec.autoscaling.min_replicas, spec.autoscaling.max_replicas or 0)
+    for number, step in enumerate(policy.steps, start=1):
+        if pods_that_make(step.weight_percent, most, most) is None:
+            return _unreachable(number, step.weight_percent, most)
+    return None
+
+
+def _unreachable(number: int, weight: int, most: int) -> str:
+    fewer = next((pods for pods in range(most - 1, 0, -1) if pods_that_make(weight, pods, pods)), None)
+    more = pods_that_make(weight, most + 1, _MOST_PODS)
+    fitting = " or ".join(str(pods) for pods in (fewer, more and more.stable) if pods)
+    otherwise = f"Make the most {fitting} (autoscaling.maxReplicas), ask" if fitting else "Ask"
+    return (
+        f"spec.canary.traffic.precision: Strict allows only weights that whole pods make within {TOLERANCE_PERCENT} "
+        f"percentage point, and step {number} asks for {weight}%: with {most} pods of the stable revision, which are "
+        f"the most, {weight_of(canary_replicas(weight, most), most)}% is the nearest. {otherwise} for a weight that "
+        "they make, or use Approximate, or mode GatewayAPI where the platform has a Gateway."
+    )
 
 
 def wanted_weight(state: State, canary: Canary) -> int:

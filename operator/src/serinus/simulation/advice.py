@@ -6,8 +6,8 @@ from datetime import timedelta
 from serinus.api.units import format_duration, parse_duration
 from serinus.core.analysis import min_requests_advice
 from serinus.core.canary import TRAFFIC_PATIENCE
-from serinus.core.replicas import canary_replicas
-from serinus.core.traffic import TrafficMode, traffic_mode
+from serinus.core.replicas import Pods, canary_replicas, pods_that_make
+from serinus.core.traffic import TrafficMode, is_strict, traffic_mode
 from serinus.core.window import MIN_WINDOW_SCRAPES
 from serinus.simulation.scenario import Scenario
 
@@ -54,8 +54,11 @@ def advice(scenario: Scenario) -> list[str]:
 
 
 def _share(scenario: Scenario, weight_percent: int) -> float:
-    if traffic_mode(scenario.spec.canary, has_gateway=scenario.has_gateway) is TrafficMode.GATEWAY_API:
+    policy = scenario.spec.canary
+    if traffic_mode(policy, has_gateway=scenario.has_gateway) is TrafficMode.GATEWAY_API:
         return weight_percent / 100
     stable = max(scenario.stable_replicas, scenario.spec.autoscaling.min_replicas)
-    pods = canary_replicas(weight_percent, stable)
-    return pods / (pods + stable)
+    most = max(stable, scenario.spec.autoscaling.max_replicas or 0)
+    strict = pods_that_make(weight_percent, stable, most) if is_strict(policy, TrafficMode.REPLICAS) else None
+    pods = strict or Pods(stable, canary_replicas(weight_percent, stable))
+    return pods.canary / (pods.canary + pods.stable)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from serinus.api.problems import spec_problems
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import API_VERSION, KIND, Analysis, InferenceServiceSpec
+from serinus.core.traffic import unreachable_weight
 from serinus.simulation.plot import PlotError, check_plot, plot
 from serinus.simulation.report import as_json, as_text, make_report
 from serinus.simulation.scenario import Quality, Scenario
@@ -102,6 +103,8 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
         raise ManifestError(
             f"{arguments.filename}: spec.canary.traffic.mode: GatewayAPI needs a platform with a Gateway: --gateway"
         )
+    if problem := unreachable_weight(spec, has_gateway=arguments.gateway):
+        raise ManifestError(f"{arguments.filename}: {problem}")
     replicas = spec.autoscaling.min_replicas if arguments.replicas is None else arguments.replicas
     return Scenario(
         spec=spec,

@@ -157,7 +157,7 @@ class World:
     def _carry_out(self, observed: Observed) -> None:
         """Make the world match, at once: starting pods takes a rollout time, and decides nothing."""
         state = self._state
-        wanted = {state.stable.name: stable_replicas(self._spec, state, observed)}
+        wanted = {state.stable.name: stable_replicas(self._spec, state, observed, self._mode)}
         if state.canary is not None:
             wanted[state.canary.name] = wanted_canary_replicas(self._spec, state, observed, self._mode)
         self._pods = {name: Workload(replicas, replicas) for name, replicas in wanted.items()}
