@@ -151,6 +151,7 @@ STORIES = {
         says=[
             "Version 2 was rolled back, version 1 serves.",
             "errors <= 1%",
+            "kubectl serinus retry digits -n vision; without that plugin: ",
             "kubectl annotate infsvc digits -n vision --overwrite serinus.dev/command=",
             ":retry:",
         ],

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from serinus.api.status import Phase, Stage
-from serinus.core import canary, observe
+from serinus.core import canary, command, observe
 
 PAGE = (Path(__file__).parents[3] / "docs" / "canary.md").read_text()
 CAMEL_CASE = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)?|OOMKilled|InvalidURI")
@@ -19,7 +19,7 @@ def reasons() -> set[str]:
     """The words in CamelCase that the state machine and the reading of pods give as reasons."""
     words = {
         node.value
-        for module in (canary, observe)
+        for module in (canary, command, observe)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and CAMEL_CASE.fullmatch(node.value)
     }

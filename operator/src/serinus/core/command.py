@@ -35,9 +35,13 @@ class Command:
 
 
 def command_line(service: str, verb: Verb, revision: str, now: datetime) -> str:
-    """What a person types to give a command that has not been given before; `service` is as in `digits -n vision`."""
+    """What a person types to give a command that has not been given before; `service` is as in `digits -n vision`.
+
+    Whoever is called at night may have no plugin, hence the long form too, last so that it can be copied to the end.
+    """
     command = f"{now:%Y%m%dT%H%M%S}:{verb}:{revision}"
-    return f"kubectl annotate infsvc {service} --overwrite {COMMAND_ANNOTATION}={command}"
+    annotate = f"kubectl annotate infsvc {service} --overwrite {COMMAND_ANNOTATION}={command}"
+    return f"kubectl serinus {verb} {service}; without that plugin: {annotate}"
 
 
 def parse_command(text: str) -> Command | None:
