@@ -103,13 +103,14 @@ def test_history(rollout: World, plugin: Plugin, capsys: pytest.CaptureFixture[s
     past = json.loads(capsys.readouterr().out)
     assert [(one["number"], one["version"], one["state"], one["reason"]) for one in past] == [
         (1, "1", "stable", ""),
-        (2, "2", "failed", "HighErrorRate"),
-        (3, "3", "canary", ""),
+        (2, "3", "canary", ""),
+        (None, "2", "failed", "HighErrorRate"),
     ]
     assert plugin("history") == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["NUMBER", "VERSION", "REVISION", "AGE", "STATE"]
-    assert rows[1].split()[-2:] == ["failed:", "HighErrorRate"]
+    assert rows[2].split()[0] == "-"
+    assert rows[2].split()[-2:] == ["failed:", "HighErrorRate"]
 
 
 def test_status(rollout: World, plugin: Plugin, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,11 +16,12 @@ _VERSION_LABEL = "app.kubernetes.io/version"
 class PastRevision:
     """One revision of a service."""
 
-    number: int
-    """Counts the revisions of the service; the greatest is the newest."""
+    number: int | None
+    """Counts the revisions; the greatest is the newest. None for one that is not kept, since it was rolled back."""
     version: str
     revision: str
     created_at: datetime
+    """When it was first deployed; of one that is not kept, when it was rolled back."""
     state: str
     """stable, canary, failed, or nothing."""
     reason: str
@@ -28,9 +29,12 @@ class PastRevision:
 
 
 def history(service: Service, controller_revisions: Iterable[dict[str, Any]]) -> list[PastRevision]:
-    """The service's revisions, oldest first."""
+    """The service's revisions, oldest first, and after them those that were rolled back and are not kept."""
     own = [one for one in controller_revisions if is_owned(one, service.uid)]
-    return sorted((_past(service, one) for one in own), key=lambda one: one.number)
+    kept = [_past(service, one) for one in sorted(own, key=lambda one: int(one["revision"]))]
+    names = {one.revision for one in kept}
+    failed = [one for one in service.status.rollout.failed_revisions if one.revision not in names]
+    return [*kept, *(PastRevision(None, one.version, one.revision, one.at, "failed", one.reason) for one in failed)]
 
 
 def _past(service: Service, manifest: dict[str, Any]) -> PastRevision:

@@ -142,7 +142,8 @@ def _history(cluster: Cluster, options: argparse.Namespace) -> None:
 def _history_row(one: PastRevision, now: datetime) -> list[str]:
     age = format_duration(timedelta(seconds=max(0, round((now - one.created_at).total_seconds()))))
     state = f"{one.state}: {one.reason}" if one.reason else one.state
-    return [str(one.number), one.version, one.revision, age, state]
+    number = "-" if one.number is None else str(one.number)
+    return [number, one.version, one.revision, age, state]
 
 
 def _print(text: str) -> None:
