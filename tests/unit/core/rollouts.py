@@ -40,6 +40,7 @@ class Wish(TypedDict, total=False):
     promotion: str
     deadline: str
     rollbackWindow: dict[str, Any]
+    traffic: dict[str, Any]
     minRequests: int
     onInsufficientTraffic: str
 
@@ -47,7 +48,9 @@ class Wish(TypedDict, total=False):
 def spec_of(version: str, **wish: Unpack[Wish]) -> InferenceServiceSpec:
     """The spec of a version."""
     given: dict[str, Any] = dict(wish)
-    policy = {key: given[key] for key in ("steps", "promotion", "deadline", "rollbackWindow") if key in given}
+    policy = {
+        key: given[key] for key in ("steps", "promotion", "deadline", "rollbackWindow", "traffic") if key in given
+    }
     analysis = {key: given[key] for key in ("minRequests", "onInsufficientTraffic") if key in given}
     return InferenceServiceSpec.model_validate(
         {

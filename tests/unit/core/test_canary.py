@@ -1120,6 +1120,37 @@ def test_a_step_waits_for_its_pods_before_it_is_judged() -> None:
     assert world.state.rollout.stage is Stage.ANALYZING
 
 
+STRICT: Wish = {
+    "most": 9,
+    "steps": [{"weightPercent": 25, "duration": "2m"}, {"weightPercent": 50, "duration": "2m"}],
+    "traffic": {"precision": "Strict"},
+}
+
+
+def test_a_strict_weight_takes_the_pods_that_make_it_and_leaves_them_to_the_promoted() -> None:
+    world = deployed(spec_of("1", **STRICT))
+    world.ask(spec_of("2", **STRICT))
+    world.run(timedelta(minutes=1))
+    assert world.state.canary is not None
+    assert [world.wants(one) for one in (world.state.stable, world.state.canary)] == [6, 2]
+    assert (world.state.rollout.weight.applied, world.state.rollout.weight.measured) == (25, 25)
+    world.scale("1", 8)
+    world.settle()
+    assert [world.wants(one) for one in (world.state.stable, world.state.canary)] == [9, 3], "8 make no quarter"
+    world.run_until(Phase.STABLE, "Promoted")
+    assert world.wants(world.state.stable) == 9
+
+
+def test_a_strict_weight_without_room_for_its_stable_pods_is_never_made_otherwise() -> None:
+    world = deployed(spec_of("1", **STRICT))
+    world.unready["1"] = 2
+    world.ask(spec_of("2", **STRICT))
+    world.run_until(Phase.ROLLED_BACK)
+    assert world.state.rollout.reason == "DeadlineExceeded"
+    assert "Of version 1, 4 of 6 are, which the weight takes too." in world.state.rollout.message
+    assert set(world.weights) == {0}, "two beside four would have had a third of the requests"
+
+
 def test_no_look_is_taken_while_a_step_waits_for_its_pods() -> None:
     world = deployed(spec_of("1"))
     world.ask(spec_of("2"))

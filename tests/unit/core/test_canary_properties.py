@@ -36,10 +36,16 @@ def restart(world: World) -> None:
     world.state = state
 
 
-def ask(version: str, promotion: str, choice: str, replicas: int, weight: int) -> Happening:
+def ask(version: str, promotion: str, choice: str, replicas: int, weight: int, precision: str) -> Happening:
     steps = [{"weightPercent": weight, "duration": "1m"}, {"weightPercent": max(weight, 50), "duration": "2m"}]
     spec = spec_of(
-        version, promotion=promotion, onInsufficientTraffic=choice, replicas=replicas, most=replicas + 3, steps=steps
+        version,
+        promotion=promotion,
+        onInsufficientTraffic=choice,
+        replicas=replicas,
+        most=replicas + 3,
+        steps=steps,
+        traffic={"precision": precision},
     )
     return lambda world: world.ask(spec)
 
@@ -91,6 +97,7 @@ asks = st.builds(
     st.sampled_from(["Pause", "Promote", "Rollback"]),
     st.integers(1, 5),
     st.sampled_from([1, 20, 50]),
+    st.sampled_from(["Approximate", "Strict"]),
 )
 happenings: st.SearchStrategy[Happening] = st.one_of(
     asks,

@@ -329,18 +329,27 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
         return _roll_back(situation, canary, failure.reason, str(failure))
     deadline = state.rollout.deadline
     if deadline is not None and situation.now >= deadline and not _waits_for_a_person(state.rollout):
-        ready = f"{observed.ready(canary.name)} of {observed.replicas(canary.name)} pods are ready"
-        hindrance = observed.hindrances.get(canary.name)
-        held_up = f" {hindrance}" if hindrance is not None else ""
-        message = (
-            f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} {ready}.{held_up}"
-        )
+        message = f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} "
+        message += _pods_told(situation, canary)
         return _roll_back(situation, canary, "DeadlineExceeded", message)
     stable_is_broken = state.stable.name in observed.failures and observed.ready(state.stable.name) == 0
     if stable_is_broken and observed.ready(canary.name) and state.rollout.phase is not Phase.PROMOTING:
         message = f"Version {state.stable.version} has no ready pod, and version {canary.version} has."
         return _begin_promotion(situation, canary, "StableUnhealthy", message)
     return None
+
+
+def _pods_told(situation: Situation, canary: Revision) -> str:
+    """How many of the pods that a step waits for are ready, and what keeps the others."""
+    observed, stable = situation.observed, situation.state.stable
+    told = [f"{observed.ready(canary.name)} of {observed.replicas(canary.name)} pods are ready."]
+    awaited = [canary.name]
+    if is_strict(situation.policy, situation.mode):
+        pods = f"{observed.ready(stable.name)} of {observed.replicas(stable.name)}"
+        told.append(f"Of version {stable.version}, {pods} are, which the weight takes too.")
+        awaited.append(stable.name)
+    told += [str(observed.hindrances[name]) for name in awaited if name in observed.hindrances]
+    return " ".join(told)
 
 
 def _progress(situation: Situation, canary: Revision) -> Decision:
