@@ -160,11 +160,9 @@ class Inference:
 
     def abandoned(self, call: Call | None, status: int = CLIENT_CLOSED_REQUEST) -> None:
         """Stop working for a client that has left."""
-        self._metrics.answered(status, 0.0)
-        if call is not None:
-            if call.job is not None:
-                call.job.cancel()
-            self._leave(call)
+        if call is not None and call.job is not None:
+            call.job.cancel()
+        self.answered(call, status, 0.0)
 
     def _refuse(self, reason: str) -> Refusal:
         self._metrics.rejected(reason)

@@ -41,19 +41,21 @@ def tokens_at(usage: Usage, limits: Limits, now: float) -> float:
     return min(limits.burst, usage.tokens + max(0.0, now - usage.at) * limits.requests_per_second)
 
 
-def shortage(usage: Usage, limits: Limits, now: float, prefix: str, whose: str) -> Shortage | None:
-    """Why one more request is too much at the time `now`, or None."""
+def shortage(usage: Usage, limits: Limits, client: str | None) -> Shortage | None:
+    """Why one more request is too much now, or None; the tokens are those of now. Without a client it is all's."""
     most = limits.max_concurrent_requests
     if most is not None and usage.concurrent >= most:
-        message = f"{whose} may have {most} requests in work at once"
-        return Shortage(f"{prefix}concurrency", message, _CONCURRENCY_RETRY_SECONDS)
+        return _shortage("concurrency", client, f"have {most} requests in work at once", _CONCURRENCY_RETRY_SECONDS)
     rate = limits.requests_per_second
-    if rate is None:
+    if rate is None or usage.tokens >= 1:
         return None
-    missing = 1 - tokens_at(usage, limits, now)
-    if missing <= 0:
-        return None
-    return Shortage(f"{prefix}rate", f"{whose} may make {rate:g} requests per second", missing / rate)
+    return _shortage("rate", client, f"make {rate:g} requests per second", (1 - usage.tokens) / rate)
+
+
+def _shortage(limit: str, client: str | None, allowance: str, seconds: float) -> Shortage:
+    if client is None:
+        return Shortage(f"quota_{limit}", f"all clients together may {allowance}", seconds)
+    return Shortage(f"client_quota_{limit}", f"client {client!r} may {allowance}", seconds)
 
 
 class Quota:
@@ -72,18 +74,23 @@ class Quota:
 
     def take(self, client: str | None, now: float) -> Usage | Shortage:
         """Count one request of a client at the time `now` in seconds; what is returned is to be given back."""
-        mine = None if client is None or self._limits_per_client is UNLIMITED else self._usage_of(client)
-        if mine is not None:
-            short = shortage(mine, self._limits_per_client, now, "client_quota_", f"client {client!r}")
+        everyone, mine = self._all, None
+        _refill(everyone, self._limits, now)
+        if client is not None and self._limits_per_client is not UNLIMITED:
+            mine = self._usage_of(client)
+            _refill(mine, self._limits_per_client, now)
+            short = shortage(mine, self._limits_per_client, client)
             if short is not None:
                 return short
-        short = shortage(self._all, self._limits, now, "quota_", "all clients together")
+        short = shortage(everyone, self._limits, None)
         if short is not None:
             return short
-        _count(self._all, self._limits, now)
+        everyone.tokens -= 1
+        everyone.concurrent += 1
         if mine is None:
-            return self._all
-        _count(mine, self._limits_per_client, now)
+            return everyone
+        mine.tokens -= 1
+        mine.concurrent += 1
         return mine
 
     def give_back(self, usage: Usage) -> None:
@@ -103,7 +110,6 @@ class Quota:
         return usage
 
 
-def _count(usage: Usage, limits: Limits, now: float) -> None:
-    usage.tokens = tokens_at(usage, limits, now) - 1
+def _refill(usage: Usage, limits: Limits, now: float) -> None:
+    usage.tokens = tokens_at(usage, limits, now)
     usage.at = now
-    usage.concurrent += 1

@@ -116,6 +116,42 @@ def test_refusals_have_the_fitting_status(
     assert call(opened, "ServerLive", messages.ServerLiveRequest()).live
 
 
+def test_a_message_that_is_too_large_is_counted(server: Serving, opened: grpc.Channel) -> None:
+    before = server.metric("serinus_rejected_requests_total", reason="body_size")
+    counted = server.metric("serinus_requests_total", code="413")
+    for _ in range(3):
+        refused(opened, "ModelInfer", b"\0" * (MAX_BODY + 1), metadata=(("x-request-id", "too-large"),))
+    _wait_until(lambda: server.metric("serinus_rejected_requests_total", reason="body_size") == before + 3)
+    assert server.metric("serinus_requests_total", code="413") == counted + 3
+    assert server.metric("serinus_in_flight_requests") == 0
+    assert server.wait_for(id="too-large")["status"] == 413
+
+
+def test_calls_without_a_message_keep_no_place(tmp_path: Path) -> None:
+    """Neither those that say so at once nor those that leave it open."""
+    silence = threading.Event()
+
+    def nothing_yet() -> Iterator[bytes]:
+        silence.wait(10)
+        yield from ()
+
+    options = ("--grpc-port", "0", "--request-timeout", "500ms", "--max-in-flight", "2")
+    with serving(models.save(models.mlp(), tmp_path), *options) as server, channel(server) as opened:
+        invoke: Any = opened.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        open_ended = [invoke.future(nothing_yet(), timeout=10) for _ in range(2)]
+        _wait_until(lambda: server.metric("serinus_in_flight_requests") == 2)
+        assert code(refused(opened, "ModelInfer", REQUEST)) == grpc.StatusCode.RESOURCE_EXHAUSTED  # without its message
+        for each in open_ended:
+            assert each.exception().code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            assert each.exception().details() == "the request did not arrive within 0.5 s"
+        assert server.metric("serinus_requests_total", code="408") == 2
+        assert call(opened, "ModelInfer", REQUEST).id == "42"
+        empty = invoke.future(iter(()), timeout=10).exception()
+        assert (empty.code(), empty.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+        assert server.metric("serinus_in_flight_requests") == 0
+        silence.set()
+
+
 def test_an_error_names_the_version_that_answered(server: Serving, opened: grpc.Channel) -> None:
     counted = server.metric("serinus_requests_total", code="400")
     error: Any = refused(opened, "ModelInfer", infer_request())

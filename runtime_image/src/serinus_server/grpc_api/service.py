@@ -33,6 +33,7 @@ _CODES: Final = {
     HTTPStatus.UNAUTHORIZED: grpc.StatusCode.UNAUTHENTICATED,
     HTTPStatus.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    HTTPStatus.REQUEST_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
     HTTPStatus.TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     HTTPStatus.INTERNAL_SERVER_ERROR: grpc.StatusCode.INTERNAL,
     HTTPStatus.SERVICE_UNAVAILABLE: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -211,9 +212,15 @@ class InferenceService:
     async def _message(self, context: Context) -> bytes:
         """The call's message, as it came.
 
-        Raises RefusedError if there is none; but a call that ended before its message came is cancelled.
+        Raises RefusedError if none comes in time; but a call that ended before its message came is cancelled.
         """
-        message = await context.read()
+        timeout = self._inference.timeout
+        try:
+            async with asyncio.timeout(timeout):
+                message = await context.read()
+        except TimeoutError as error:
+            late = Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {timeout:g} s")
+            raise RefusedError(late) from error
         if isinstance(message, bytes):
             return message
         await asyncio.sleep(_NO_MESSAGE_SECONDS)
