@@ -1,148 +1,140 @@
-"""Measures the server against a bare protocol and bare `session.run`, interleaved, one core each.
+"""Measures the server beside a bare protocol, bare `session.run` and other servers, in turns, on one core.
 
-    python -m benchmarks.serving --models tiny small --connections 1 16 --seconds 3 --rounds 3
+    python -m benchmarks.serving            # everything, half an hour
+    python -m benchmarks.serving --quick    # the smallest and a slow model, a few minutes
 
-Needs two processors and wrk (`apt-get install wrk`). A reply of every server is compared with the
-model's own output before it is measured, and every status counted while it is.
+Needs two processors, wrk (`apt-get install wrk`), for gRPC Go, and for the peers a package index.
 """
 
 import argparse
-import json
-import re
+import os
+import signal
 import statistics
-import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 
-from benchmarks.serving import models
-from benchmarks.serving.contenders import PATH, PORT, Running, contenders
+from benchmarks.serving import models, overload
+from benchmarks.serving.contenders import BARE, PEER_ENCODINGS, SERINUS, Contender, Running, contenders, started
+from benchmarks.serving.exchange import Tensor, ask_grpc, request, values
+from benchmarks.serving.load import LOAD_CORE, Result, measure
 
-WRK_CORE = "1"
-HEADER_LENGTH = "Inference-Header-Content-Length"
-
-
-class Load(NamedTuple):
-    """A request, sent over and over."""
-
-    body: bytes
-    headers: dict[str, str]
+ENCODINGS = ("json", "binary", "grpc")
+_OVERLOADED = "conv"
+_HEADER = f"{'':22}{'requests/s':>12}{'P50 ms':>9}{'P99 ms':>9}{'CPU s/1000':>12}{'of bare':>9}{'load busy':>11}"
 
 
-class Result(NamedTuple):
-    """One measurement."""
+class Setting(NamedTuple):
+    """What is measured under equal conditions."""
 
-    requests_per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_seconds_per_1000: float
+    model: str
+    encoding: str
+    connections: int
 
 
 def main() -> None:
-    """Measure and print a table for each model and encoding."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=models.SHAPES, default=["tiny", "small"])
-    parser.add_argument("--encodings", nargs="+", choices=["json", "binary"], default=["json", "binary"])
-    parser.add_argument("--connections", nargs="+", type=int, default=[1, 16])
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    """Measure and print."""
+    options = _options()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end as well
+    ratios: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         paths = models.write(Path(folder))
+        inputs = {
+            name: np.random.default_rng(1).random(shape).astype(np.float32) for name, shape in models.SHAPES.items()
+        }
         for name in options.models:
-            x = np.random.default_rng(1).random(models.SHAPES[name]).astype(np.float32)
-            print(f"\n{name}: bare session.run {_session_rate(paths[name], x):,.0f}/s")
+            ratios += _compare(name, paths[name], inputs[name], options)
+        if options.overload:
+            overload.run(paths[_OVERLOADED], inputs[_OVERLOADED], 5 * options.seconds)
+    print(f"\n{'ratios':30}{'of bare':>12}{'by CPU':>9}{'of best peer':>14}")
+    print("\n".join(ratios))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=models.SHAPES)
+    parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=ENCODINGS)
+    parser.add_argument("--connections", nargs="+", type=int)
+    parser.add_argument("--peers", nargs="*", choices=PEER_ENCODINGS, default=list(PEER_ENCODINGS))
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--quick", action="store_true", help="one round of tiny and conv, 16 connections")
+    parser.add_argument("--overload", action=argparse.BooleanOptionalAction, default=True)
+    options = parser.parse_args()
+    options.models = options.models or (["tiny", "conv"] if options.quick else list(models.SHAPES))
+    options.connections = options.connections or ([16] if options.quick else [1, 8, 64])
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    return options
+
+
+def _compare(name: str, path: Path, x: Tensor, options: argparse.Namespace) -> list[str]:
+    """Measure all servers with one model; the lines of the table of ratios."""
+    results: dict[Setting, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    with started(contenders(options.peers), path, request(x, "json")) as servers:
+        expected = _session(path).run(["y"], {"x": x})[0]
+        for server in servers:
+            server.resume()
+            _require_equal(server, x, expected)
+            server.pause()
+        for _ in range(options.rounds):
             for encoding in options.encodings:
-                _compare(paths[name], x, encoding, options)
-
-
-def _compare(path: Path, x: np.ndarray[Any, Any], encoding: str, options: argparse.Namespace) -> None:
-    load = _load(x, binary=encoding == "binary")
-    expected = _session(path).run(["y"], {"x": x})[0]
-    results: dict[tuple[str, int], list[Result]] = defaultdict(list)
-    memory: dict[str, float] = {}
-    for _ in range(options.rounds):
-        for contender in contenders():
-            with contender.serving(path, load.body, load.headers) as running:
-                _require_equal(running.reply, expected, binary=encoding == "binary")
+                sent = request(x, encoding)
                 for connections in options.connections:
-                    results[contender.name, connections].append(_wrk(running, load, connections, options.seconds))
-                memory[contender.name] = running.resident_mib()
-    for connections in options.connections:
-        print(f"\n{encoding}, {connections} connections")
-        print(f"{'':24}{'requests/s':>12}{'P50 ms':>9}{'P99 ms':>9}{'CPU s/1000':>12}{'MiB':>7}{'of bare':>9}")
-        medians = {name: _median(results[name, connections]) for name in memory}
-        bare = medians["bare protocol"].requests_per_second
-        for name, result in medians.items():
-            print(
-                f"{name:24}{result.requests_per_second:12,.0f}{result.p50_ms:9.2f}{result.p99_ms:9.2f}"
-                f"{result.cpu_seconds_per_1000:12.3f}{memory[name]:7.0f}{result.requests_per_second / bare:9.0%}"
-            )
+                    for server in servers:
+                        if encoding not in server.contender.encodings:
+                            continue
+                        server.resume()
+                        result = measure(server, sent, encoding, connections, options.seconds)
+                        server.pause()
+                        if result is not None:
+                            setting = Setting(name, encoding, connections)
+                            results[setting][server.contender.name].append(result)
+        print(f"\n{name}: bare session.run {_session_rate(path, x):,.0f}/s")
+        for server in servers:
+            size = f"{server.resident_mib():.0f} MiB"
+            print(f"  {server.contender.name:22} ready after {server.ready_seconds:5.1f} s, {size:>9}")
+        peers = [server.contender for server in servers if server.contender.is_peer]
+    return [_report(setting, found, peers) for setting, found in results.items() if SERINUS in found]
 
 
-def _load(x: np.ndarray[Any, Any], *, binary: bool) -> Load:
-    entry: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": list(x.shape)}
-    if not binary:
-        return Load(json.dumps({"inputs": [{**entry, "data": x.ravel().tolist()}]}).encode(), {})
-    entry["parameters"] = {"binary_data_size": x.nbytes}
-    header = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
-    return Load(header + x.tobytes(), {HEADER_LENGTH: str(len(header))})
-
-
-def _wrk(running: Running, load: Load, connections: int, seconds: int) -> Result:
-    """Load from the other core; its report is read."""
-    headers = "".join(f"wrk.headers[{name!r}] = {text!r}\n" for name, text in load.headers.items())
-    body = "".join(f"\\{byte:03d}" for byte in load.body)
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f'wrk.method = "POST"\nwrk.body = "{body}"\n{headers}')
-        script.flush()
-        command = ["taskset", "-c", WRK_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-        cpu = running.cpu_seconds()
-        done = subprocess.run(
-            [*command, "-s", script.name, f"http://127.0.0.1:{PORT}{PATH}"], capture_output=True, text=True, check=True
+def _report(setting: Setting, found: dict[str, list[Result]], peers: list[Contender]) -> str:
+    """Print one setting's table; its line in the table of ratios."""
+    medians = {name: _median(each) for name, each in found.items()}
+    bare, ours = medians.get(BARE), medians[SERINUS]
+    print(f"\n{setting.model}, {setting.encoding}, {setting.connections} connections\n{_HEADER}")
+    for name, result in medians.items():
+        share = f"{result.requests_per_second / bare.requests_per_second:.0%}" if bare else "-"
+        print(
+            f"{name:22}{result.requests_per_second:12,.1f}{result.p50_ms:9.2f}{result.p99_ms:9.2f}"
+            f"{result.cpu_seconds_per_1000:12.3f}{share:>9}{result.load_busy:11.0%}"
         )
-        cpu = running.cpu_seconds() - cpu
-    report = done.stdout
-    if "Non-2xx" in report or "Socket errors" in report:
-        raise RuntimeError(f"not every request was answered:\n{report}")
-    requests = int(_found(r"(\d+) requests in", report))
-    return Result(
-        float(_found(r"Requests/sec:\s+([\d.]+)", report)),
-        _milliseconds(_found(r"50%\s+(\S+)", report)),
-        _milliseconds(_found(r"99%\s+(\S+)", report)),
-        cpu / requests * 1000,
-    )
-
-
-def _found(pattern: str, report: str) -> str:
-    match = re.search(pattern, report)
-    if match is None:
-        raise RuntimeError(f"wrk's report has no {pattern}:\n{report}")
-    return match[1]
-
-
-def _milliseconds(text: str) -> float:
-    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
-    raise RuntimeError(f"{text} is no duration")
+    of_bare = f"{ours.requests_per_second / bare.requests_per_second:.0%}" if bare else "-"
+    by_cpu = f"{bare.cpu_seconds_per_1000 / ours.cpu_seconds_per_1000:.0%}" if bare else "-"
+    rates = {peer.name: medians[peer.name].requests_per_second for peer in peers if peer.name in medians}
+    best = max(rates, key=rates.__getitem__, default=None)
+    of_best = f"{ours.requests_per_second / rates[best]:.1f}× {best}" if best else "-"
+    return f"{', '.join(map(str, setting)):30}{of_bare:>12}{by_cpu:>9}   {of_best}"
 
 
 def _median(results: list[Result]) -> Result:
-    return Result(*(statistics.median(values) for values in zip(*results, strict=True)))
+    return Result(*(statistics.median(each) for each in zip(*results, strict=True)))
 
 
-def _require_equal(reply: bytes, expected: np.ndarray[Any, Any], *, binary: bool) -> None:
-    if binary:
-        values = np.frombuffer(reply[-expected.nbytes :], np.float32)
-    else:
-        values = np.array(json.loads(reply)["outputs"][0]["data"], np.float32)
-    np.testing.assert_allclose(values, expected.ravel(), rtol=1e-4, atol=1e-6)
+def _require_equal(server: Running, x: Tensor, expected: Tensor) -> None:
+    """Compare a reply in each encoding with the model's own output."""
+    for encoding in server.contender.encodings:
+        if encoding == "grpc":
+            found = ask_grpc(server.grpc_port, x)
+        else:
+            found = values(server.ask(request(x, encoding)), encoding, expected.size)
+        np.testing.assert_allclose(found, expected.ravel(), rtol=1e-4, atol=1e-6, err_msg=server.contender.name)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -151,13 +143,13 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _session_rate(path: Path, x: np.ndarray[Any, Any]) -> float:
+def _session_rate(path: Path, x: Tensor) -> float:
     """How often the model alone runs in a second."""
-    session, runs, started = _session(path), 0, time.perf_counter()
-    while time.perf_counter() - started < 1:
+    session, runs, started_at = _session(path), 0, time.perf_counter()
+    while time.perf_counter() - started_at < 1:
         session.run(["y"], {"x": x})
         runs += 1
-    return runs / (time.perf_counter() - started)
+    return runs / (time.perf_counter() - started_at)
 
 
 if __name__ == "__main__":

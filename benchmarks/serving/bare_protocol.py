@@ -1,7 +1,7 @@
 """The reference: an asyncio protocol that parses with httptools, runs the model and answers; nothing else.
 
 No checks, no routes, no metrics, no log, no limits, no timeouts: what is left is what any server in
-Python has to do. `python -m benchmarks.serving.bare_protocol MODEL PORT`
+Python has to do. `python bare_protocol.py MODEL PORT`
 """
 
 import asyncio
