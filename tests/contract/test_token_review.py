@@ -3,7 +3,8 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -179,3 +180,25 @@ def test_an_api_server_that_does_not_answer(clients: Clients, tmp_path: Path) ->
         threading.Event().wait(1.1)
         assert ask(running, job) == (200, "")
         assert running.metric("serinus_rejected_requests_total", reason="authentication_unavailable") == 1
+
+
+def test_clients_that_leave_while_their_tokens_are_checked_keep_no_place(clients: Clients, tmp_path: Path) -> None:
+    with clients.serving(tmp_path) as running, channel(running) as opened:
+        clients.line.cut = True
+        body = json.dumps(BODY).encode()
+        head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nContent-Length: %d\r\n\r\n"
+        invoke: Any = opened.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with running.connect() as connection:
+            connection.sendall(head % len(body) + body)
+            called = invoke.future(MESSAGE.SerializeToString(), metadata=(("authorization", "Bearer b"),))
+            _wait_until(lambda: running.metric("serinus_in_flight_requests") == 2)
+        called.cancel()
+        _wait_until(lambda: running.metric("serinus_requests_total", code="499") == 2)
+        assert running.metric("serinus_in_flight_requests") == 0
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -117,8 +117,8 @@ class Metrics:
         reloads.last_success = time.time()
 
     def reload_failed(self, source: str) -> None:
-        """Mounted files changed, and cannot be used."""
-        reloads = self._reloads[source]
+        """Mounted files cannot be used as they are."""
+        reloads = self._reloads.setdefault(source, _Reloads())
         reloads.failures += 1
         reloads.last_successful = False
 
@@ -228,7 +228,7 @@ class Metrics:
         """What mounted files say, as the server has it."""
         labels = [*_LABELS, "source"]
         failures = CounterMetricFamily(
-            "serinus_policy_reload_failures", "Changes of mounted files that could not be used.", labels=labels
+            "serinus_policy_reload_failures", "Mounted files that could not be used, by version.", labels=labels
         )
         last = GaugeMetricFamily(
             "serinus_policy_last_reload_successful", "1 if the mounted files are in force as they are.", labels=labels

@@ -40,21 +40,12 @@ class Mounts:
         Raises FatalError.
         """
         settings = self._settings
-        if settings.api_keys_dir is not None and settings.policy_dir is None:
-            message = f"--api-keys-dir needs --policy-dir: without access in its {POLICY_FILE} keys keep nobody out"
-            raise FatalError(Reason.INVALID_POLICY, message)
-        if settings.api_keys_dir is not None:
-            await self._add(
-                Folder("api_keys", settings.api_keys_dir, Reason.INVALID_API_KEYS, read_api_keys, self._use_keys)
-            )
         if settings.policy_dir is not None:
             await self._add(
                 Folder("policy", settings.policy_dir, Reason.INVALID_POLICY, _read_policy, self._use_policy)
             )
-            access = self._access.policy
-            if access is not None and access.mode is AccessMode.API_KEY and settings.api_keys_dir is None:
-                message = f"{settings.policy_dir / POLICY_FILE} asks for API keys, and there is no --api-keys-dir"
-                raise FatalError(Reason.INVALID_API_KEYS, message)
+        if settings.api_keys_dir is not None or self._asks_for_keys:
+            await self._add_keys(settings.api_keys_dir)
         if settings.tls_dir is not None:
             reason = Reason.INVALID_CERTIFICATE
             await self._add(Folder("tls", settings.tls_dir, reason, read_certificate, self._use_certificate))
@@ -68,6 +59,29 @@ class Mounts:
         if not self._folders:
             return None
         return asyncio.create_task(watch(self._folders, self._log, self._metrics))
+
+    @property
+    def _asks_for_keys(self) -> bool:
+        access = self._access.policy
+        return access is not None and access.mode is AccessMode.API_KEY
+
+    async def _add_keys(self, path: Path | None) -> None:
+        if self._settings.policy_dir is None:
+            message = f"--api-keys-dir needs --policy-dir: without access in its {POLICY_FILE} keys keep nobody out"
+            raise FatalError(Reason.INVALID_POLICY, message)
+        if path is None:
+            message = f"{self._settings.policy_dir / POLICY_FILE} asks for API keys, and there is no --api-keys-dir"
+            raise FatalError(Reason.INVALID_API_KEYS, message)
+        folder = Folder("api_keys", path, Reason.INVALID_API_KEYS, read_api_keys, self._use_keys)
+        try:
+            await self._add(folder)
+        except FatalError as failure:
+            if self._asks_for_keys:
+                raise
+            # Nobody needs them now. Should the policy ask for them before they are mended, they let nobody in.
+            self._metrics.reload_failed(folder.source)
+            self._folders.append(folder)
+            self._log.event(failure.line, level="error", source=folder.source)
 
     async def _add(self, folder: AnyFolder) -> None:
         await folder.load()

@@ -250,6 +250,21 @@ def test_concurrent_requests_are_bounded(tmp_path: Path) -> None:
         assert server.infer(body)[0] == 200
 
 
+def test_keys_that_nobody_asks_for_keep_no_server_from_starting(tmp_path: Path) -> None:
+    rules, keys = Mount(tmp_path / "policy", policy({})), Mount(tmp_path / "keys", {"web": "not a digest"})
+    options = ("--policy-dir", str(rules.path), "--api-keys-dir", str(keys.path))
+    with serving(models.save(models.mlp(), tmp_path), *options) as server:
+        assert "web, line 1: must be sha256:" in server.wait_for(source="api_keys", level="error")["message"]
+        assert server.metric("serinus_policy_last_reload_successful", source="api_keys") == 0
+        assert server.infer(BODY)[0] == 200
+        rules.replace(policy(KEYS))
+        server.wait_for("reloaded", source="policy")
+        assert server.infer(BODY, X_API_Key="web-key")[0] == 503
+        keys.replace({"web": stored_form("web-key")})
+        server.wait_for("reloaded", source="api_keys")
+        assert server.infer(BODY, X_API_Key="web-key")[0] == 200
+
+
 def test_keys_asked_for_later_without_any_let_nobody_in(tmp_path: Path) -> None:
     rules = Mount(tmp_path / "policy", policy({}))
     with serving(models.save(models.mlp(), tmp_path), "--policy-dir", str(rules.path)) as server:

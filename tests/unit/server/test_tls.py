@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
+from serinus_server.mounted_files import POLL_SECONDS
 from tests.cluster import commands
 from tests.unit.server import models
 from tests.unit.server.grpc_client import call, infer_request
@@ -256,3 +258,35 @@ def test_a_server_does_not_start_in_the_clear_instead(
     with serving(models.save(models.mlp(), tmp_path), "--tls-dir", str(mount.path), wait=False) as server:
         assert server.exit_code() == 25
         assert server.termination_log.read_text().startswith(line.format(tmp_path))
+
+
+def test_no_connection_is_lost_while_certificates_are_replaced(secure: Secure, pairs: dict[str, Pair]) -> None:
+    outcomes: list[object] = []
+    over = threading.Event()
+    context = ssl.create_default_context()
+    for name in ("first", "second"):
+        context.load_verify_locations(pairs[name].certificate_file)
+
+    def ask() -> None:
+        while not over.is_set():
+            connection = http.client.HTTPSConnection("127.0.0.1", secure.server.port, timeout=10, context=context)
+            try:
+                connection.request("POST", "/v2/models/m/infer", BODY)
+                outcomes.append(connection.getresponse().status)
+            except OSError as error:
+                outcomes.append(error)
+            finally:
+                connection.close()
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for number in range(4):
+        secure.mount.replace(pairs["second" if number % 2 == 0 else "first"].secret)
+        time.sleep(1.5 * POLL_SECONDS)
+    over.set()
+    for client in clients:
+        client.join()
+    assert [line["source"] for line in secure.server.log if line["message"] == "reloaded"].count("tls") == 4
+    assert len(outcomes) > 100
+    assert set(outcomes) == {200}
