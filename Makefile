@@ -44,6 +44,7 @@ lock: $(UV) ## resolve the dependencies again
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml runtime_image/pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o operator/requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock runtime_image/pyproject.toml -o runtime_image/requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group kserve-client -o tests/unit/server/kserve_client.lock
 
 demo: $(STAMP) ## apply, serve, promote, roll back, on a real cluster; ARGS=--keep leaves it up
 	@$(BIN)/python -m examples.demo $(ARGS)
