@@ -69,6 +69,24 @@ VALID: Final = (
         "spec.restartedAt": "2026-11-24T08:00:00Z",
         "spec.model.sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "spec.model.credentials": {"secretName": "models-s3"},
+        "spec.model.uri": "s3://models/fraud/1/",
+        "spec.model.pipeline": [{"name": "preprocess", "file": "preprocess.onnx"}, {"name": "model", "file": "m.onnx"}],
+        "spec.server": {
+            "protocols": ["REST", "gRPC"],
+            "batching": "Off",
+            "limits": {"maxBodySize": "1Mi", "requestTimeout": "5s"},
+        },
+        "spec.quota": {
+            "requestsPerSecond": 200,
+            "burst": 50,
+            "maxConcurrentRequests": 64,
+            "perClient": {"requestsPerSecond": 20, "burst": 5, "maxConcurrentRequests": 4},
+        },
+        "spec.access": {
+            "mode": "KubernetesToken",
+            "allowedUsers": ["system:serviceaccount:shop:web"],
+            "allowedGroups": ["system:serviceaccounts:risk"],
+        },
         "spec.resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
         "spec.autoscaling": {"minReplicas": 2, "maxReplicas": 10, "targets": {"cpuUtilizationPercent": 60}},
         "spec.canary": {
@@ -86,6 +104,12 @@ VALID: Final = (
             "deadline": "1h30m",
             "rollbackWindow": {"revisions": 3},
         },
+    }),
+    Example("access_by_key", {"spec.access": {"mode": "APIKey"}, "spec.quota.perClient": {"requestsPerSecond": 5}}),
+    Example("body_size_in_bytes", {"spec.server.limits": {"maxBodySize": 1048576}}),
+    Example("stage_in_a_folder", {
+        "spec.model.uri": "https://models.example/fraud/",
+        "spec.model.pipeline": [{"name": "features-2", "file": "parts/features.v2.onnx"}],
     }),
     Example("https_uri", {"spec.model.uri": "https://models.example/fraud/model.onnx"}),
     Example("uri_of_a_folder", {"spec.model.uri": "s3://models/fraud/1/"}),
@@ -150,6 +174,9 @@ _VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
 _SHARE: Final = "errors.threshold must be more than 0% and less than 100%"
 _WINDOW: Final = "spec.canary.rollbackWindow"
 _DEADLINE: Final = "canary.deadline must be longer than all steps together"
+
+_STAGE: Final = {"name": "model", "file": "model.onnx"}
+_FOLDER: Final = {"uri": "s3://models/fraud/1/", "version": "1"}
 
 INVALID: Final = (
     # Fields.
@@ -310,6 +337,44 @@ INVALID: Final = (
         'supported values: "Pause", "Promote", "Rollback"',
         unknown_choice="Wait",
     ),
+    # The server.
+    *_wrong("spec.server.protocols", "must hold REST", grpc_alone=["gRPC"]),
+    *_wrong("spec.server.protocols", "should have at least 1 items", no_protocol=[]),
+    *_wrong("spec.server.protocols", "Duplicate value", protocol_twice=["REST", "REST"]),
+    *_wrong("spec.server.batching", 'supported values: "Auto", "Off"', unknown_batching="On"),
+    *_wrong(
+        "spec.server.limits.maxBodySize",
+        "must be a whole number of bytes from 1Ki to 1Gi",
+        body_of_nearly_nothing="1023",
+        body_without_bound="2Gi",
+        body_of_half_bytes="5000500m",
+    ),
+    *_wrong("spec.server.limits.requestTimeout", "must be from 10ms to 10m", no_time="0s", very_long_request="11m"),
+    # Pipelines.
+    Example(
+        "pipeline_of_a_file", {"spec.model.pipeline": [_STAGE]}, r"spec\.model\.uri: .*needs a model.uri that ends in /"
+    ),
+    *_wrong("spec.model", "should have at least 1 items", empty_pipeline=_FOLDER | {"pipeline": []}),
+    *_wrong("spec.model", "Duplicate value", stage_twice=_FOLDER | {"pipeline": [_STAGE, _STAGE]}),
+    *_wrong(
+        "spec.model",
+        "should match",
+        stage_outside=_FOLDER | {"pipeline": [{"name": "model", "file": "../model.onnx"}]},
+        stage_by_absolute_path=_FOLDER | {"pipeline": [{"name": "model", "file": "/etc/model.onnx"}]},
+        stage_with_a_comma=_FOLDER | {"pipeline": [{"name": "model", "file": "a,b=c.onnx"}]},
+        stage_with_capitals=_FOLDER | {"pipeline": [{"name": "Model", "file": "model.onnx"}]},
+    ),
+    # Quota and access.
+    *_wrong("spec.quota", "needs requestsPerSecond beside it", burst_without_a_rate={"burst": 5}),
+    *_wrong(
+        "spec.quota", "quota.perClient needs access", clients_without_names={"perClient": {"requestsPerSecond": 5}}
+    ),
+    *_wrong("spec.quota.requestsPerSecond", "greater than or equal to 1", no_requests_at_all=0),
+    *_wrong("spec.quota.requestsPerSecond", "must be of type integer", half_a_request=0.5),
+    *_wrong("spec.access", _NEEDED, access_without_a_mode={}),
+    *_wrong("spec.access.mode", 'supported values: "APIKey", "KubernetesToken"', unknown_access="None"),
+    *_wrong("spec.access", "of the mode KubernetesToken", users_with_keys={"mode": "APIKey", "allowedUsers": ["web"]}),
+    *_wrong("spec.access", "Duplicate value", user_twice={"mode": "KubernetesToken", "allowedUsers": ["a", "a"]}),
 )
 
 BAD_NAMES: Final = (

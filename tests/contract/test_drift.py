@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.core.canary import first_state
-from serinus.core.desired import Identity, desired
+from serinus.core.desired import desired
+from serinus.core.identity import Identity
 from serinus.core.observe import Observed
 from serinus.core.revision import revision_of
 from tests.cluster.control_plane import ControlPlane

@@ -28,7 +28,10 @@ class ForgetfulWorld(World):
     def children(self, name: str = NAME) -> Children:
         """What the watches hold: each kind as it was at a time of its own."""
         self.seen.append(super().children(name))
-        kinds = ("deployments", "controller_revisions", "services", "autoscalers", "disruption_budgets", "pods")
+        kinds = (
+            *("config_maps", "deployments", "controller_revisions", "services"),
+            *("autoscalers", "disruption_budgets", "pods"),
+        )
         return Children(**{kind: getattr(self._some(self.seen), kind) for kind in kinds})
 
     def glance(self) -> None:

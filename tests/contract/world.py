@@ -27,6 +27,7 @@ MOST_VISITS: Final = 200
 SETTLED_WITHIN: Final = 10
 
 _COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "ConfigMap": ("v1", "configmaps"),
     "Deployment": ("apps/v1", "deployments"),
     "ControllerRevision": ("apps/v1", "controllerrevisions"),
     "Service": ("v1", "services"),
@@ -154,6 +155,7 @@ class World:
             return tuple(slim_child(one) for one in self.objects(kind, name))
 
         return Children(
+            config_maps=slim("ConfigMap"),
             deployments=slim("Deployment"),
             controller_revisions=slim("ControllerRevision"),
             services=slim("Service"),

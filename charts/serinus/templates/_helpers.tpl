@@ -109,7 +109,7 @@ lease:
   resources: [deployments/scale]
   verbs: [patch]
 - apiGroups: [""]
-  resources: [services]
+  resources: [configmaps, services]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]

@@ -156,6 +156,7 @@ class Controller:
             return tuple(map(unpacked, self._indices[kind].get(key, ()))) if kind in self._indices else ()
 
         return Children(
+            config_maps=having("config_maps"),
             deployments=having("deployments"),
             controller_revisions=having("controller_revisions"),
             services=having("kubernetes_services"),

@@ -19,6 +19,7 @@ Slim = Callable[[Mapping[str, Any]], Manifest]
 _LONGEST_BACKOFF: Final = 15.0
 
 _CHILDREN: Final[tuple[tuple[str, tuple[str, str, str], Slim], ...]] = (
+    ("config_maps", ("", "v1", "configmaps"), slim_child),
     ("deployments", ("apps", "v1", "deployments"), slim_child),
     ("controller_revisions", ("apps", "v1", "controllerrevisions"), slim_child),
     ("kubernetes_services", ("", "v1", "services"), slim_child),

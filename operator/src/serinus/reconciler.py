@@ -15,10 +15,12 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
 from serinus.core import canary, conditions, names, suspension
 from serinus.core.command import Command, parse_command
-from serinus.core.desired import Identity, as_begun, desired, pod_template, service_url
+from serinus.core.desired import as_begun, desired, service_url
+from serinus.core.identity import Identity
 from serinus.core.observe import Children, Observed, observe
 from serinus.core.pinning import differences
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
+from serinus.core.pod_template import pod_template
 from serinus.core.projection import slim_service
 from serinus.core.report import status_of
 from serinus.core.revision import Revision, revision_of

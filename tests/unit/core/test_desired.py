@@ -19,15 +19,15 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core.desired import (
     Desired,
-    Identity,
     desired,
     has_autoscaler,
-    pod_template,
     stable_replicas,
     wanted_canary_replicas,
 )
+from serinus.core.identity import Identity
 from serinus.core.names import REVISION_LABEL, workload_name
 from serinus.core.observe import Observed, Workload
+from serinus.core.pod_template import pod_template
 from serinus.core.revision import Revision, revision_of
 from serinus.core.state import State
 from serinus.core.traffic import TrafficMode, service_target
@@ -239,7 +239,10 @@ def test_pods_keep_to_pod_security_restricted(case: Case) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert container["resources"]["limits"].keys() == {"cpu", "memory"}
-        assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"])
+        writable = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+        assert all("sizeLimit" in volume for volume in writable)
+        server = pod["containers"][0]["volumeMounts"]
+        assert [mount["name"] for mount in server if not mount.get("readOnly")] == ["tmp"]
 
 
 @all_states
@@ -311,7 +314,7 @@ def test_a_deleted_controller_revision_of_what_is_asked_for_restarts_no_pod(
 def test_a_revision_of_which_nothing_is_known_is_not_made_up() -> None:
     wanted = replace(CASES["rolled_back"], observed=Observed()).desired()
     assert children(wanted, "Deployment") == []
-    assert [manifest["kind"] for manifest in wanted.manifests] == ["Service", "PodDisruptionBudget"]
+    assert [manifest["kind"] for manifest in wanted.manifests] == ["ConfigMap", "Service", "PodDisruptionBudget"]
 
 
 def test_revisions_are_numbered_in_the_order_they_came() -> None:

@@ -25,6 +25,7 @@ WANTED = CASES["mid_canary"].desired()
 OTHER_UID = "22222222-0000-0000-0000-000000000000"
 
 KINDS = {
+    "ConfigMap": "config_maps",
     "Deployment": "deployments",
     "ControllerRevision": "controller_revisions",
     "Service": "services",
@@ -99,8 +100,7 @@ def test_all_is_made_where_nothing_is() -> None:
 
 def test_what_pods_run_is_written_down_before_they_run_it() -> None:
     kinds = [action.manifest["kind"] for action in planned([]) if isinstance(action, Apply)]
-    assert kinds[:4] == ["ControllerRevision", "Deployment", "ControllerRevision", "Deployment"]
-    assert kinds[4] == "Service"
+    assert kinds[:6] == ["ConfigMap", *["ControllerRevision", "Deployment"] * 2, "Service"]
 
 
 def test_inputs_not_mutated() -> None:

@@ -25,6 +25,14 @@ def named(spec: dict[str, Any]) -> str:
         pytest.param({"resources": {"limits": {"memory": "2Gi"}}}, id="limits"),
         pytest.param({"resources": {"requests": {"cpu": "10m"}}}, id="requests"),
         pytest.param({"restartedAt": "2026-03-01T03:00:00Z"}, id="a restart that is asked for"),
+        pytest.param(
+            {"model": BASE["model"] | {"uri": "s3://models/1/", "pipeline": [{"name": "a", "file": "a.onnx"}]}},
+            id="pipeline",
+        ),
+        pytest.param({"server": {"protocols": ["REST", "gRPC"]}}, id="protocols"),
+        pytest.param({"server": {"batching": "Off"}}, id="batching"),
+        pytest.param({"server": {"limits": {"requestTimeout": "5s"}}}, id="limits of a request"),
+        pytest.param({"access": {"mode": "KubernetesToken"}}, id="a token of the pods' own"),
     ],
 )
 def test_what_the_pods_run_is_a_new_revision(change: dict[str, Any]) -> None:
@@ -36,6 +44,9 @@ def test_what_the_pods_run_is_a_new_revision(change: dict[str, Any]) -> None:
     [
         pytest.param({"autoscaling": {"minReplicas": 3, "maxReplicas": 9}}, id="scale"),
         pytest.param({"canary": {"promotion": "Manual"}}, id="policy"),
+        pytest.param({"quota": {"requestsPerSecond": 5}}, id="quota"),
+        pytest.param({"access": {"mode": "APIKey"}}, id="access by key"),
+        pytest.param({"server": {"batching": "Auto", "limits": {}}}, id="defaults of the server written out"),
         pytest.param({"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}, id="defaults written out"),
     ],
 )

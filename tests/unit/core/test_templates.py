@@ -41,9 +41,19 @@ VALUES: dict[str, dict[str, Any]] = {
         "fetch_arguments": ["fetch", "s3://models/7.onnx"],
         "credentials_secret": "s3",
         "resources": {"limits": {"cpu": "1"}},
+        "pipeline": "a=a.onnx",
+        "has_grpc": True,
+        "batching": "auto",
+        "max_body_size": 1024,
+        "request_timeout": "30s",
+        "grace_period": 60,
+        "policy": "fraud-policy",
+        "api_keys": "fraud-api-keys",
+        "asks_kubernetes": True,
     },
+    "configmap.yaml.j2": COMMON | {"policy": "{}"},
     "poddisruptionbudget.yaml.j2": COMMON | {"selector": {"a": "b"}},
-    "service.yaml.j2": COMMON | {"selector": {"a": "b"}},
+    "service.yaml.j2": COMMON | {"selector": {"a": "b"}, "has_grpc": True},
 }
 
 Place = tuple[str | int, ...]
@@ -132,8 +142,8 @@ def test_hostile_strings_cannot_break_out_of_a_template(template: str, place: Pl
     harmless = render(template, **replaced(VALUES[template], place, MARK))
     for text in HOSTILE:
         rendered = render(template, **replaced(VALUES[template], place, text))
-        if place == ("credentials_secret",) and not text:
-            continue  # no credentials
+        if place in {("credentials_secret",), ("pipeline",)} and not text:
+            continue  # left out
         assert rendered == substituted(harmless, MARK, text)
 
 

@@ -120,6 +120,7 @@ class FakeCluster:
             return tuple(slim_child(copy.deepcopy(one)) for (of, _), one in self.objects.items() if of == kind)
 
         return Children(
+            config_maps=having("ConfigMap"),
             deployments=having("Deployment"),
             controller_revisions=having("ControllerRevision"),
             services=having("Service"),

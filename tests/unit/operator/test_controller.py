@@ -17,6 +17,7 @@ from serinus.reconciler import Reconciler, Result
 FRAUD, SPAM = ("risk", "fraud"), ("mail", "spam")
 INDICES = (
     "services",
+    "config_maps",
     "deployments",
     "controller_revisions",
     "kubernetes_services",
@@ -111,6 +112,7 @@ def test_an_event_leads_to_a_visit_with_what_the_indices_hold() -> None:
             services=(children["kubernetes_services"],),
             autoscalers=(children["autoscalers"],),
             disruption_budgets=(children["disruption_budgets"],),
+            config_maps=(children["config_maps"],),
             pods=(children["pods"],),
         )
 

@@ -13,7 +13,8 @@ from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core.canary import first_state
-from serinus.core.desired import Identity, desired
+from serinus.core.desired import desired
+from serinus.core.identity import Identity
 from serinus.core.observe import Observed
 from serinus.core.revision import revision_of
 from tests.unit.core import rollouts
@@ -37,6 +38,13 @@ BASE: Final[Spec] = {
 }
 
 AUTOSCALED: Final = {"autoscaling.maxReplicas": 8}
+
+PIPELINE: Final = {
+    "model.uri": "s3://models/fraud/1/",
+    "model.pipeline": [{"name": "preprocess", "file": "preprocess.onnx"}, {"name": "model", "file": "model.onnx"}],
+}
+TOKENS: Final = {"access.mode": "KubernetesToken"}
+RATE: Final = {"quota.requestsPerSecond": 50}
 
 
 def changed(spec: Spec, path: str, value: object) -> Spec:
@@ -152,6 +160,21 @@ EFFECTS: Final[dict[str, Effect]] = {
     "model.version": Effect("2", manifests),
     "model.sha256": Effect("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", manifests),
     "model.credentials.secretName": Effect("models-s3", manifests),
+    "model.pipeline.name": Effect("features", manifests, given=PIPELINE),
+    "model.pipeline.file": Effect("features.onnx", manifests, given=PIPELINE),
+    "server.protocols": Effect(["REST", "gRPC"], manifests),
+    "server.batching": Effect("Off", manifests),
+    "server.limits.maxBodySize": Effect("1Mi", manifests),
+    "server.limits.requestTimeout": Effect("5s", manifests),
+    "quota.requestsPerSecond": Effect(50, manifests),
+    "quota.burst": Effect(200, manifests, given=RATE),
+    "quota.maxConcurrentRequests": Effect(8, manifests),
+    "quota.perClient.requestsPerSecond": Effect(5, manifests, given=TOKENS),
+    "quota.perClient.burst": Effect(20, manifests, given=TOKENS | {"quota.perClient.requestsPerSecond": 5}),
+    "quota.perClient.maxConcurrentRequests": Effect(2, manifests, given=TOKENS),
+    "access.mode": Effect("APIKey", manifests),
+    "access.allowedUsers": Effect(["system:serviceaccount:shop:web"], manifests, given=TOKENS),
+    "access.allowedGroups": Effect(["system:serviceaccounts:shop"], manifests, given=TOKENS),
     "resources.requests.cpu": Effect("2", manifests),
     "resources.requests.memory": Effect("2Gi", manifests),
     "resources.limits.cpu": Effect("3", manifests),

@@ -17,7 +17,15 @@ from serinus.core.observe import Observed
 from serinus.core.revision import revision_of
 from tests.unit.core import rollouts
 from tests.unit.core.test_templates import HOSTILE, substituted
-from tests.unit.operator.test_every_spec_field_has_an_effect import BASE, FRAUD, GATEWAY, SERVER, changed, leaves
+from tests.unit.operator.test_every_spec_field_has_an_effect import (
+    BASE,
+    FRAUD,
+    GATEWAY,
+    PIPELINE,
+    SERVER,
+    changed,
+    leaves,
+)
 from tests.unit.operator.test_reconciler import Bench
 
 Spec = dict[str, Any]
@@ -27,6 +35,12 @@ TEXTS: Final[dict[str, str]] = {
     "model.version": "m4rk",
     "model.sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "model.credentials.secretName": "m4rk",
+    "model.pipeline.name": "m4rk",
+    "model.pipeline.file": "m4rk/model.onnx",
+    "server.batching": "Off",
+    "server.limits.maxBodySize": "1717Ki",
+    "server.limits.requestTimeout": "17s",
+    "access.mode": "APIKey",
     "resources.requests.cpu": "1717m",
     "resources.requests.memory": "1717Mi",
     "resources.limits.cpu": "3717m",
@@ -45,6 +59,9 @@ TEXTS: Final[dict[str, str]] = {
 }
 """A harmless text for each field that takes text."""
 
+CONVERTED: Final = {"server.limits.maxBodySize": str(1717 << 10), "server.limits.requestTimeout": "17000ms"}
+"""What the server is told in place of a text."""
+
 PLAUSIBLE: Final = {
     "model.uri": st.from_regex(r"\A(s3|https)://[^/@\s]{1,20}/\S{1,40}\Z"),
     "model.version": st.from_regex(r"\A[A-Za-z0-9][-_.A-Za-z0-9]{0,60}[A-Za-z0-9]\Z"),
@@ -52,6 +69,15 @@ PLAUSIBLE: Final = {
     "model.credentials.secretName": st.from_regex(r"\A[a-z0-9]([-.a-z0-9]{0,20}[a-z0-9])?\Z"),
 }
 """Texts that come through, in the fields that reach a manifest."""
+
+
+def base(path: str) -> Spec:
+    """A spec that has a place for the field."""
+    spec = BASE
+    if path.startswith("model.pipeline"):
+        for name, value in PIPELINE.items():
+            spec = changed(spec, name, value)
+    return spec
 
 
 def read(spec: Spec) -> InferenceServiceSpec:
@@ -67,12 +93,12 @@ def manifests(spec: InferenceServiceSpec) -> object:
 def check(path: str, text: str) -> None:
     """An error that names the field, or the manifests of the harmless text with this one in its place."""
     try:
-        spec = read(changed(BASE, path, text))
+        spec = read(changed(base(path), path, text))
     except ValidationError as error:
         told = spec_problems(error)
         assert told.startswith(f"spec.{path.partition('.')[0]}"), told
         return
-    harmless = read(changed(BASE, path, TEXTS[path]))
+    harmless = read(changed(base(path), path, TEXTS[path]))
     expected = substituted(manifests(harmless), TEXTS[path], text)
     revisions = revision_of(harmless).name, revision_of(spec).name
     assert manifests(spec) == substituted(expected, *revisions)
@@ -80,7 +106,7 @@ def check(path: str, text: str) -> None:
 
 def takes_text(path: str) -> bool:
     try:
-        read(changed(BASE, path, 17.5))
+        read(changed(base(path), path, 17.5))
     except ValidationError as error:
         return any(one["type"] in ("string_type", "literal_error") for one in error.errors())
     return False
@@ -93,13 +119,14 @@ def test_all_fields_that_take_text_are_in_the_table() -> None:
 @pytest.mark.parametrize("path", TEXTS)
 def test_harmless_texts_are_taken(path: str) -> None:
     check(path, TEXTS[path])
-    read(changed(BASE, path, TEXTS[path]))
+    read(changed(base(path), path, TEXTS[path]))
 
 
-@pytest.mark.parametrize("path", [path for path in TEXTS if path.startswith(("model.", "resources."))])
+@pytest.mark.parametrize("path", [path for path in TEXTS if path.startswith(("model.", "server.", "resources."))])
 def test_what_the_pods_run_stands_in_the_manifests(path: str) -> None:
     """Or a text could be lost, and none the wiser: it would be missing from both sides of the comparison."""
-    assert TEXTS[path] in json.dumps(manifests(read(changed(BASE, path, TEXTS[path]))))
+    told = CONVERTED.get(path, TEXTS[path].lower() if path == "server.batching" else TEXTS[path])
+    assert told in json.dumps(manifests(read(changed(base(path), path, TEXTS[path]))))
 
 
 @pytest.mark.parametrize("path", TEXTS)
@@ -124,7 +151,7 @@ def test_any_string_that_is_taken(data: st.DataObject) -> None:
 @pytest.mark.parametrize("path", TEXTS)
 def test_very_long_strings_are_refused(path: str) -> None:
     with pytest.raises(ValidationError):
-        read(changed(BASE, path, TEXTS[path] + "1" * 100_000))
+        read(changed(base(path), path, TEXTS[path] + "1" * 100_000))
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "x" * 100_000], ids=lambda text: ascii(text[:40]))

@@ -98,6 +98,7 @@ def test_the_intent_is_written_before_anything_is_done_about_it() -> None:
     (name,) = (name for kind, name in bench.cluster.objects if kind == "Deployment")
     assert bench.cluster.take_calls() == [
         "status",
+        "apply ConfigMap fraud-policy",
         f"apply ControllerRevision {name}",
         f"apply Deployment {name}",
         "apply Service fraud",

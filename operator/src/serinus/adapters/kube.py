@@ -31,6 +31,7 @@ from serinus.ports import (
 _TIMEOUT_SECONDS: Final = 30.0
 
 _PLURALS: Final[Mapping[str, str]] = {
+    "ConfigMap": "configmaps",
     "ControllerRevision": "controllerrevisions",
     "Deployment": "deployments",
     "Event": "events",

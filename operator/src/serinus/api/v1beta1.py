@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from serinus.api import units
 from serinus.api.base import Duration, Percentage, Quantity, SpecModel, TruthValue, Whole, cel_rule, cel_rules
 from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
+from serinus.api.serving import Access, Quota, Server
 
 GROUP: Final = "serinus.dev"
 VERSION: Final = "v1beta1"
@@ -48,6 +49,23 @@ class Credentials(SpecModel):
     )
 
 
+class PipelineStage(SpecModel):
+    """One model of a pipeline."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="The stage's name, such as preprocess. Metrics tell the time of each stage by it.",
+    )
+    file: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9_][-_.A-Za-z0-9]*(/[A-Za-z0-9_][-_.A-Za-z0-9]*)*[.]onnx$",
+        description="The stage's file in the model's folder, such as preprocess.onnx.",
+    )
+
+
 class Model(SpecModel):
     """Which model, and exactly which version of it."""
 
@@ -63,6 +81,11 @@ class Model(SpecModel):
                 "model.version must name one version for good, such as 7 or 2026-11-24; a name like latest "
                 "moves, and could be neither tested nor rolled back to",
                 fieldPath=".version",
+            ),
+            cel_rule(
+                "!has(self.pipeline) || self.uri.endsWith('/')",
+                "model.pipeline needs a model.uri that ends in /: the folder with the files of its stages",
+                fieldPath=".uri",
             ),
         )
     )
@@ -93,6 +116,13 @@ class Model(SpecModel):
         default=None,
         description="Credentials for fetching the model from its uri. Left out: it is fetched without any.",
     )
+    pipeline: Annotated[tuple[PipelineStage, ...], Field(min_length=1, max_length=16)] | None = Field(
+        default=None,
+        description="Models that are run one after the other in one process, such as preprocess, model, postprocess. A "
+        "stage takes the outputs of those before it by their names, and inputs that none of them gives from the "
+        "request. Left out: the folder or file holds one model.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
 
     @field_validator("uri")
     @classmethod
@@ -107,6 +137,19 @@ class Model(SpecModel):
         if version.lower() in MOVING_VERSIONS:
             raise ValueError("must name one version for good, such as 7 or 2026-11-24; a name like latest moves")
         return version
+
+    @model_validator(mode="after")
+    def _a_pipeline_is_in_a_folder(self) -> Self:
+        if self.pipeline is not None and not self.uri.endswith("/"):
+            raise ValueError("a pipeline needs a uri that ends in /: the folder with the files of its stages")
+        return self
+
+    @field_validator("pipeline")
+    @classmethod
+    def _stages_have_different_names(cls, stages: tuple[PipelineStage, ...] | None) -> tuple[PipelineStage, ...] | None:
+        if stages is not None and len({stage.name for stage in stages}) < len(stages):
+            raise ValueError("must give each stage a name of its own")
+        return stages
 
 
 class ResourceAmounts(SpecModel):
@@ -461,12 +504,36 @@ class Canary(SpecModel):
 class InferenceServiceSpec(SpecModel):
     """The desired state of an inference service."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "!has(self.quota) || !has(self.quota.perClient) || has(self.access)",
+                "quota.perClient needs access: without it clients cannot be told apart",
+                fieldPath=".quota",
+            )
+        )
+    )
+
     model: Model = Field(
         description="The model that is served. A change is a new revision, which goes through the canary."
     )
     resources: Resources = Field(
         default=Resources(),
         description="Compute resources of each pod. A change is a new revision, which goes through the canary.",
+    )
+    server: Server = Field(
+        default=Server(),
+        description="How the server runs the model. A change is a new revision, which goes through the canary.",
+    )
+    quota: Quota | None = Field(
+        default=None,
+        description="How much may be asked for. A change restarts nothing: the pods read it within the minute or two "
+        "that the kubelet takes. Left out: as much as the pods can do.",
+    )
+    access: Access | None = Field(
+        default=None,
+        description="Who may ask. A change restarts nothing, but for going over to or from KubernetesToken. Left out: "
+        "everyone who reaches the pods.",
     )
     autoscaling: Autoscaling = Field(
         default=Autoscaling(), description="How many pods serve the model. A change takes effect at once."
@@ -499,3 +566,9 @@ class InferenceServiceSpec(SpecModel):
         "of the requests that it has, other changes of the spec wait, and the clocks of a rollout, such as its "
         "deadline, stand still. Only the status is kept up to date.",
     )
+
+    @model_validator(mode="after")
+    def _clients_can_be_told_apart(self) -> Self:
+        if self.quota is not None and self.quota.per_client is not None and self.access is None:
+            raise ValueError("quota.perClient needs access: without it clients cannot be told apart")
+        return self

@@ -5,38 +5,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serinus.api.status import Phase
-from serinus.api.v1beta1 import API_VERSION, KIND, InferenceServiceSpec
+from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import GatewaySettings, ServerSettings
 from serinus.core import names
 from serinus.core.hindrance import Autoscaler
+from serinus.core.identity import Identity
 from serinus.core.matching import matches
 from serinus.core.observe import Observed, Workload
+from serinus.core.pod_template import pod_template
+from serinus.core.policy import policy_document
 from serinus.core.replicas import Pods, canary_replicas, pods_that_make, replicas_for_share
 from serinus.core.revision import Revision
 from serinus.core.state import State
 from serinus.core.templates import render
 from serinus.core.traffic import TrafficMode, is_strict, route_weights, service_target, traffic_mode
 from serinus.ports import Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which InferenceService the children belong to."""
-
-    namespace: str
-    name: str
-    uid: str
-
-    def owner_reference(self) -> Manifest:
-        """Makes the garbage collector delete a child with its owner."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": False,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +46,8 @@ def desired(
 ) -> Desired:
     """The children for `state`. `asked` is the revision that `spec` stands for."""
     mode = traffic_mode(state.rollout.policy or spec.canary, has_gateway=gateway is not None)
-    manifests: list[Manifest] = []
+    # The policy comes first: a pod does not start without it.
+    manifests = [_policy_manifest(identity, spec)]
     replicas: dict[str, int] = {}
     for revision in (state.stable, state.canary):
         if revision is None:
@@ -72,12 +56,12 @@ def desired(
         if template is not None:
             number = _number(revision, state, observed.history)
             manifests += _revision_manifests(identity, revision, template, number)
-    manifests += _service_manifests(identity, state, mode)
+    manifests += _service_manifests(identity, spec, state, mode)
     if has_autoscaler(spec):
         manifests += _autoscalers(identity, spec, state, observed, mode)
     routed: frozenset[str] = frozenset()
     if gateway is not None and mode is TrafficMode.GATEWAY_API:
-        manifests += _route_manifests(identity, state, gateway)
+        manifests += _route_manifests(identity, spec, state, gateway)
         routed = frozenset(observed.route.weights if observed.route else ())
     replicas[names.workload_name(identity.name, state.stable.name)] = stable_replicas(spec, state, observed, mode)
     if state.canary is not None and state.rollout.phase is not Phase.ROLLING_BACK:
@@ -105,27 +89,6 @@ def _pinned_template(
         return pinned or running
     present = pod_template(identity, spec, asked, server)
     return present if running is None or matches(present, running) else running
-
-
-def pod_template(
-    identity: Identity, spec: InferenceServiceSpec, revision: Revision, server: ServerSettings
-) -> Manifest:
-    """The pod that runs `revision` of `spec`."""
-    digest = ["--sha256", spec.model.sha256] if spec.model.sha256 else []
-    return render(
-        "pod-template.yaml.j2",
-        service=identity.name,
-        revision=revision.name,
-        version=revision.version,
-        labels=names.revision_labels(identity.name, revision.name, revision.version),
-        selector=names.revision_selector(identity.name, revision.name),
-        image=server.image,
-        image_pull_policy=server.image_pull_policy,
-        image_pull_secrets=[{"name": name} for name in server.image_pull_secrets],
-        fetch_arguments=["fetch", spec.model.uri, "/models", *digest],
-        credentials_secret=spec.model.credentials.secret_name if spec.model.credentials else None,
-        resources=spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
-    )
 
 
 def has_autoscaler(spec: InferenceServiceSpec) -> bool:
@@ -230,7 +193,20 @@ def _host(identity: Identity, gateway: GatewaySettings) -> str:
     return f"{identity.name}.{identity.namespace}.{gateway.domain}"
 
 
-def _route_manifests(identity: Identity, state: State, gateway: GatewaySettings) -> list[Manifest]:
+def _policy_manifest(identity: Identity, spec: InferenceServiceSpec) -> Manifest:
+    return render(
+        "configmap.yaml.j2",
+        name=names.policy_name(identity.name),
+        namespace=identity.namespace,
+        labels=names.service_labels(identity.name),
+        owners=[identity.owner_reference()],
+        policy=policy_document(spec, identity.namespace, identity.name),
+    )
+
+
+def _route_manifests(
+    identity: Identity, spec: InferenceServiceSpec, state: State, gateway: GatewaySettings
+) -> list[Manifest]:
     """A Service for each revision, and the route that shares the requests out between them."""
     owned: dict[str, Any] = {"namespace": identity.namespace, "owners": [identity.owner_reference()]}
     revisions = [revision for revision in (state.stable, state.canary) if revision is not None]
@@ -240,6 +216,7 @@ def _route_manifests(identity: Identity, state: State, gateway: GatewaySettings)
             name=names.workload_name(identity.name, revision.name),
             labels=names.revision_labels(identity.name, revision.name, revision.version),
             selector=names.revision_selector(identity.name, revision.name),
+            has_grpc="gRPC" in spec.server.protocols,
             **owned,
         )
         for revision in revisions
@@ -261,7 +238,9 @@ def _route_manifests(identity: Identity, state: State, gateway: GatewaySettings)
     return [*services, route]
 
 
-def _service_manifests(identity: Identity, state: State, mode: TrafficMode) -> list[Manifest]:
+def _service_manifests(
+    identity: Identity, spec: InferenceServiceSpec, state: State, mode: TrafficMode
+) -> list[Manifest]:
     values: dict[str, Any] = {
         "name": identity.name,
         "namespace": identity.namespace,
@@ -272,7 +251,7 @@ def _service_manifests(identity: Identity, state: State, mode: TrafficMode) -> l
     everything = names.service_selector(identity.name)
     selector = names.revision_selector(identity.name, target) if target else everything
     return [
-        render("service.yaml.j2", selector=selector, **values),
+        render("service.yaml.j2", selector=selector, has_grpc="gRPC" in spec.server.protocols, **values),
         render("poddisruptionbudget.yaml.j2", selector=everything, **values),
     ]
 

@@ -15,6 +15,16 @@ def workload_name(service: str, revision: str) -> str:
     return f"{service}-{revision}"
 
 
+def policy_name(service: str) -> str:
+    """Name of the ConfigMap that tells the pods their quota and access."""
+    return f"{service}-policy"
+
+
+def api_keys_name(service: str) -> str:
+    """Name of the Secret that the service's API keys are in; it is the user's to make."""
+    return f"{service}-api-keys"
+
+
 def service_labels(service: str) -> dict[str, str]:
     """Labels of what belongs to the service as a whole."""
     return {

@@ -66,6 +66,7 @@ _REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 class Children:
     """The objects that carry the service's label, as last seen."""
 
+    config_maps: tuple[Manifest, ...] = ()
     deployments: tuple[Manifest, ...] = ()
     controller_revisions: tuple[Manifest, ...] = ()
     services: tuple[Manifest, ...] = ()

@@ -81,6 +81,7 @@ def _scaling(wanted: Desired, live: Mapping[tuple[str, str], Manifest]) -> list[
 
 
 def _all(children: Children) -> Iterable[Manifest]:
+    yield from children.config_maps
     yield from children.deployments
     yield from children.controller_revisions
     yield from children.services

@@ -21,14 +21,24 @@ class Revision:
 def revision_of(spec: InferenceServiceSpec) -> Revision:
     """The revision that `spec` asks for.
 
-    The hash covers what a pod runs: the model and its resources; and the time of a restart that was asked for. Scaling
-    and the canary policy are not in it, so that changing them starts no rollout.
+    The hash covers what a pod runs: the model, its server and its resources; and the time of a restart that was asked
+    for. Scaling, quota, access and the canary policy are not in it, so that changing them starts no rollout. What was
+    added to the API later is in it only where it is used, so that an upgrade starts none either.
     """
     runs: dict[str, Any] = {
         "model": spec.model.model_dump(mode="json", by_alias=True, exclude_none=True),
         "resources": spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
+    if server := spec.server.model_dump(mode="json", by_alias=True, exclude_defaults=True):
+        runs["server"] = server
+    if asks_kubernetes(spec):
+        runs["access"] = "KubernetesToken"
     if spec.restarted_at is not None:
         runs["restartedAt"] = spec.restarted_at
     canonical = json.dumps(runs, sort_keys=True, separators=(",", ":"))
     return Revision(hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH], spec.model.version)
+
+
+def asks_kubernetes(spec: InferenceServiceSpec) -> bool:
+    """Whether the pods ask the API server about the tokens of clients, for which they need one of their own."""
+    return spec.access is not None and spec.access.mode == "KubernetesToken"
