@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from serinus.adapters.prometheus import PrometheusMetrics
 from serinus.ports import MetricsQuery, MetricsSample, MetricsUnavailableError, RevisionSample
@@ -141,6 +142,14 @@ def test_every_request_is_counted_once_and_none_from_before(prometheus: Promethe
     shown = [sample.revisions["new"].latencies for sample in coarse.seen if sample.revisions["new"].timed]
     assert shown
     assert all(0 < latencies[50] < latencies[99] <= 2.5 for latencies in shown)
+
+
+def test_what_a_look_asked_can_be_asked_again(prometheus: PrometheusServer) -> None:
+    looks = Looks(source(prometheus), "counted", {"new": 2, "old": 1})
+    looks.look()
+    asked = {"query": looks.seen[-1].query}
+    reply = requests.get(f"{prometheus.url}/api/v1/query", params=asked, timeout=10).json()
+    assert {series["metric"]["revision"] for series in reply["data"]["result"]} == {"new", "old"}
 
 
 def test_pods_that_come_and_go(prometheus: PrometheusServer) -> None:

@@ -14,6 +14,7 @@ from serinus.api.status import (
     FailedRevision,
     FormerRevision,
     InferenceServiceStatus,
+    Look,
     Phase,
     RevisionStatus,
     Rollout,
@@ -54,7 +55,7 @@ FULL: Final = InferenceServiceStatus(
                 },
                 "promotion": "Manual",
                 "deadline": "2h",
-                "traffic": {"mode": "Replicas"},
+                "traffic": {"mode": "Replicas", "precision": "Strict"},
                 "rollbackWindow": {"revisions": 2},
             }
         ),
@@ -74,6 +75,7 @@ FULL: Final = InferenceServiceStatus(
         step_ticks=2,
         step_requests=180,
         last_tick_at=AT,
+        query='{namespace="vision"}[2m] @ 1764000000.000',
         checks=(
             CheckStatus(
                 check="latency-p99",
@@ -83,6 +85,12 @@ FULL: Final = InferenceServiceStatus(
                 late_canary=ArmCounts(requests=90, bad=1),
                 late_baseline=ArmCounts(requests=450, bad=4),
                 bad_ticks=1,
+                last_looks=(
+                    Look(until=AT, canary=ArmCounts(requests=90, bad=1), baseline=ArmCounts(requests=450, bad=4)),
+                ),
+                absolute_e="0.25",
+                relative_e="1.2",
+                rejects_at="400",
                 relative_log_e=("-0.693147", "12.000001"),
                 difference_log_e=("-0.500000",),
                 absolute_log_e=("0.100000",),

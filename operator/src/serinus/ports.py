@@ -50,6 +50,8 @@ class MetricsSample:
 
     until: datetime
     revisions: Mapping[str, RevisionSample]
+    query: str = ""
+    """What was asked, for a person to ask again."""
 
 
 class Metrics(Protocol):

@@ -221,6 +221,19 @@ def test_counts_that_cannot_be_are_refused() -> None:
         after([(failing(51, 50), failing(0, 300))], policy())
 
 
+def test_the_evidence_is_told_in_numbers() -> None:
+    state = after([(failing(number, 100), failing(1, 300)) for number in (0, 1, 2, 9, 9)], policy())
+    errors = check(state, "errors")
+    assert [(look.canary.bad, look.baseline.bad, look.baseline.requests) for look in errors.last_looks] == [
+        (2, 1, 300), (9, 1, 300), (9, 1, 300),
+    ]  # fmt: skip
+    assert errors.last_looks[-1].until == state.last_tick_at
+    values = next(one for one in analysis.log_e_values(policy(), state) if one.check == "errors")
+    assert (errors.rejects_at, errors.verdict) == ("400", Verdict.FAIL)
+    assert float(errors.absolute_e.replace("10^", "1e")) == pytest.approx(math.exp(values.absolute), rel=0.5)
+    assert float(errors.relative_e.replace("10^", "1e")) == pytest.approx(math.exp(values.relative), rel=0.5)
+
+
 def test_a_step_begins_with_the_evidence_of_the_rollout() -> None:
     before = after([(failing(2, 100), failing(0, 300))] * 2, policy())
     step = analysis.begin_step(before)

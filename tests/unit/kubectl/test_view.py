@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from serinus.api.status import Phase
+from serinus.core.evalue import format_e
 from serinus.kubectl.live import wrapped
-from serinus.kubectl.view import format_e, progress_line, status_lines
+from serinus.kubectl.view import progress_line, status_lines
 from tests.unit.core.rollouts import World, deployed, spec_of
 from tests.unit.kubectl.services import service_of
 

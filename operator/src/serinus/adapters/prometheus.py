@@ -79,7 +79,8 @@ class PrometheusMetrics:
         window = next_window(query.since, query.now, query.interval, self._scrape_interval)
         if window is None:
             return None
-        pods = self._scraped_pods(query, window)
+        promql = self._samples_query(query, window)
+        pods = self._scraped_pods(promql, query.now)
         self._require_all_scraped(query, window, pods)
         self._require_all_series(query, pods)
         latencies = self._latencies(query, window)
@@ -90,13 +91,17 @@ class PrometheusMetrics:
             revision: _count(own, window, query.latency_thresholds, latencies.get(revision, {}))
             for revision, own in by_revision.items()
         }
-        return MetricsSample(window.until, samples)
+        return MetricsSample(window.until, samples, f"{promql} @ {query.now.timestamp():.3f}")
 
-    def _scraped_pods(self, query: MetricsQuery, window: Window) -> list[ScrapedPod]:
-        """The samples of all series that count, from some scrapes before the window until now."""
+    def _samples_query(self, query: MetricsQuery, window: Window) -> str:
+        """PromQL for the samples of all series that count, from some scrapes before the window until now."""
         selector = self._selector(query, f"__name__=~{_quoted('|'.join(_METRICS))}", _le_matcher(query))
         reach = query.now - window.since + REACH_SCRAPES * self._scrape_interval
-        result = self._ask(f"{selector}[{_promql_duration(reach)}]", query.now)
+        return f"{selector}[{_promql_duration(reach)}]"
+
+    def _scraped_pods(self, promql: str, now: datetime) -> list[ScrapedPod]:
+        """The samples that Prometheus has, by pod."""
+        result = self._ask(promql, now)
         try:
             return read_matrix(result)
         except UnusableSeriesError as error:

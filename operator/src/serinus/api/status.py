@@ -143,6 +143,14 @@ class ArmCounts(StatusModel):
     bad: int = Field(default=0, description="Those of them that were bad, as the check counts.")
 
 
+class Look(StatusModel):
+    """What a check saw in one look."""
+
+    until: datetime = Field(description="Up to when the look has counted; it began where the one before ended.")
+    canary: ArmCounts = Field(default=ArmCounts(), description="The new revision.")
+    baseline: ArmCounts = Field(default=ArmCounts(), description="The stable revision beside it.")
+
+
 class CheckStatus(StatusModel):
     """The evidence of one check, gathered since the rollout began."""
 
@@ -163,6 +171,18 @@ class CheckStatus(StatusModel):
         default=0,
         description="Looks at which the new revision was over the limit, or over the tolerated multiple of stable.",
     )
+    last_looks: tuple[Look, ...] = Field(
+        default=(), max_length=3, description="What was counted in the last looks, newest last."
+    )
+    absolute_e: str = Field(
+        default="", max_length=16, description="E-value against 'it keeps to the limit'; it rejects at rejectsAt."
+    )
+    relative_e: str = Field(
+        default="",
+        max_length=16,
+        description="E-value against 'it is at most the tolerated number of times as bad as the stable revision'.",
+    )
+    rejects_at: str = Field(default="", max_length=16, description="The e-value at which each of the two is rejected.")
     relative_log_e: tuple[str, ...] = Field(
         default=(),
         max_length=16,
@@ -200,6 +220,11 @@ class AnalysisStatus(StatusModel):
     step_ticks: int = Field(default=0, description="Looks taken in this step.")
     step_requests: int = Field(default=0, description="Requests of the new revision seen in this step.")
     last_tick_at: datetime | None = Field(default=None, description="Up to when requests are counted.")
+    query: str = Field(
+        default="",
+        max_length=2048,
+        description="The PromQL of the samples that the last look was counted from, with the time of asking.",
+    )
     checks: tuple[CheckStatus, ...] = Field(default=(), max_length=8, description="The evidence of each check.")
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Self
 
 from serinus.api import units
-from serinus.api.status import AnalysisStatus, ArmCounts, CheckStatus, Verdict
+from serinus.api.status import AnalysisStatus, ArmCounts, CheckStatus, Look, Verdict
 from serinus.api.v1beta1 import Analysis
 from serinus.core import evalue
 from serinus.core.evalue import Counts
@@ -36,6 +36,9 @@ MIN_DIFFERENCE: Final = 0.005
 The share is taken over the whole rollout, or over its latest looks alone where those prove so great a difference: a
 long good record would hide it otherwise.
 """
+
+_LAST_LOOKS: Final = 3
+"""Looks of which the status keeps the counts, to be read."""
 
 _BASELINE_SUSPECT_LOG_E: Final = 0.001
 """Over 0, the log e-value of an arm without requests, by more than the rounding of what the status keeps."""
@@ -73,16 +76,18 @@ class _Look:
 
     check: _Check
     number: int
+    until: datetime
     canary: Counts
     baseline: Counts
     canary_latency: str | None
     baseline_latency: str | None
 
     @classmethod
-    def of(cls, check: _Check, number: int, canary: RevisionSample, baseline: RevisionSample) -> Self:
+    def of(cls, check: _Check, number: int, until: datetime, canary: RevisionSample, baseline: RevisionSample) -> Self:
         return cls(
             check,
             number,
+            until,
             canary=check.counts(canary),
             baseline=check.counts(baseline),
             canary_latency=check.latency(canary),
@@ -134,7 +139,7 @@ def tick(
     if analysis.last_tick_at is not None and until <= analysis.last_tick_at:
         raise ValueError(f"requests up to {analysis.last_tick_at} are counted already; this look ends at {until}")
     number = analysis.ticks + 1
-    looks = [_Look.of(check, number, canary, baseline) for check in _checks(policy)]
+    looks = [_Look.of(check, number, until, canary, baseline) for check in _checks(policy)]
     before = {check.check: check for check in analysis.checks}
     critical = _critical_log_e(policy)
     checks = tuple(_judge(look, _add(look, before.get(look.check.name), critical), critical, version) for look in looks)
@@ -265,6 +270,7 @@ def _add(look: _Look, before: CheckStatus | None, critical: float) -> CheckStatu
             "late_canary": _sum(late[0], look.canary),
             "late_baseline": _sum(late[1], look.baseline),
             "bad_ticks": before.bad_ticks + look.is_bad(),
+            "last_looks": (*before.last_looks, _as_status(look))[-_LAST_LOOKS:],
             "canary_latency": look.canary_latency,
             "baseline_latency": look.baseline_latency,
             "relative_log_e": _grown(before.relative_log_e, relative, number, most),
@@ -320,7 +326,15 @@ def _judge(look: _Look, status: CheckStatus, critical: float, version: str) -> C
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.PASS
-    return status.model_copy(update={"verdict": verdict, "message": _message(look, status, found, version)})
+    return status.model_copy(
+        update={
+            "absolute_e": evalue.format_e(_log_e(status.absolute_log_e, look.number)),
+            "relative_e": evalue.format_e(_log_e(status.relative_log_e, look.number)),
+            "rejects_at": evalue.format_e(critical),
+            "verdict": verdict,
+            "message": _message(look, status, found, version),
+        }
+    )
 
 
 def _message(look: _Look, status: CheckStatus, found: _Findings, version: str) -> str:
@@ -402,6 +416,12 @@ def _grown(before: Sequence[str], log_factors: Sequence[float], looks: int, most
 
 def _counts(arm: ArmCounts) -> Counts:
     return Counts(arm.requests, arm.bad)
+
+
+def _as_status(look: _Look) -> Look:
+    arms = (look.canary, look.baseline)
+    canary, baseline = (ArmCounts(requests=arm.requests, bad=arm.bad) for arm in arms)
+    return Look(until=look.until, canary=canary, baseline=baseline)
 
 
 def _sum(arm: ArmCounts, look: Counts) -> ArmCounts:

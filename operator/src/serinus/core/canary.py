@@ -401,6 +401,7 @@ def _looked(situation: Situation, canary: Revision) -> Situation:
         look.until,
         version=f"version {canary.version}",
     )
+    analysis = analysis.model_copy(update={"query": look.query[:2048]})
     requests = new.requests + old.requests
     measured = round(100 * new.requests / requests) if requests else None
     weight = state.rollout.weight.model_copy(update={"measured": measured})

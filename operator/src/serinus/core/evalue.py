@@ -138,6 +138,14 @@ def log_e(log_values: Sequence[float], looks: int) -> float:
     return _log_add(log_mean(log_values), -math.log(2 * looks))
 
 
+def format_e(log_e: float) -> str:
+    """An e-value to read, from its logarithm, however large it is."""
+    exponent = log_e / math.log(10)
+    if exponent > 5:  # noqa: PLR2004 - more digits tell nothing
+        return f"10^{exponent:.0f}"
+    return f"{math.exp(log_e):.2g}" if exponent < 1 else f"{math.exp(log_e):.0f}"
+
+
 def log_mean(values: Sequence[float]) -> float:
     """The logarithm of the mean of values given by their logarithms, without overflow."""
     largest = max(values)

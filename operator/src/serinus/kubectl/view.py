@@ -1,13 +1,11 @@
 """A service's rollout in lines to read."""
 
-import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from serinus.api.status import ArmCounts, CheckStatus, Condition, Phase, RevisionStatus, Rollout
 from serinus.api.units import format_duration
-from serinus.core.analysis import LogEValues, log_e_values
 from serinus.core.command import PAUSED_BY_COMMAND
 from serinus.kubectl.service import Service
 from serinus.kubectl.verbs import MEANINGS, sensible_verbs
@@ -113,8 +111,7 @@ def _evidence(service: Service) -> list[str]:
     analysis, policy = service.status.analysis, service.policy
     if analysis is None or not analysis.checks or policy is None:
         return []
-    e_values = {one.check: one for one in log_e_values(policy.analysis, analysis)}
-    rows = [_check_row(one, e_values[one.check]) for one in analysis.checks]
+    rows = [_check_row(one) for one in analysis.checks]
     seen = f"this step has seen {analysis.step_requests} of {policy.analysis.min_requests} requests"
     which = seen if service.status.canary else "of the last rollout"
     return [
@@ -124,16 +121,16 @@ def _evidence(service: Service) -> list[str]:
     ]
 
 
-def _check_row(check: CheckStatus, log_e: LogEValues) -> list[str]:
+def _check_row(check: CheckStatus) -> list[str]:
     return [
         check.threshold,
         _counts(check.canary),
         _counts(check.baseline),
         _latencies(check),
         str(check.bad_ticks),
-        format_e(log_e.absolute),
-        format_e(log_e.relative),
-        format_e(log_e.critical),
+        check.absolute_e,
+        check.relative_e,
+        check.rejects_at,
         check.verdict.value,
     ]
 
@@ -162,14 +159,6 @@ def _counts(arm: ArmCounts) -> str:
     if arm.requests == 0:
         return "no requests"
     return f"{arm.bad} of {arm.requests} ({arm.bad / arm.requests * 100:.2g}%)"
-
-
-def format_e(log_e: float) -> str:
-    """An e-value to read, from its logarithm, however large it is."""
-    exponent = log_e / math.log(10)
-    if exponent > 5:  # noqa: PLR2004 - more digits tell nothing
-        return f"10^{exponent:.0f}"
-    return f"{math.exp(log_e):.2g}" if exponent < 1 else f"{math.exp(log_e):.0f}"
 
 
 def _duration(duration: timedelta) -> str:

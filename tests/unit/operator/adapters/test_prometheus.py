@@ -409,14 +409,16 @@ def test_the_bound_is_found_however_it_is_written(canned: CannedPrometheus, thre
 
 def test_the_query_names_the_service_and_its_revisions_only(canned: CannedPrometheus) -> None:
     hostile = replace(QUERY, namespace='pr"od\\', service="x|.*", ready_pods={"a.b": 0, "c": 0})
-    PrometheusMetrics(
+    sample = PrometheusMetrics(
         canned.url, scrape_interval=SCRAPE, timeout=timedelta(seconds=2.5), namespace_label="kubernetes_namespace"
     ).sample(hostile)
+    assert sample is not None
     samples, latency = canned.asked
     selector = r'kubernetes_namespace="pr\"od\\", inferenceservice="x|.*", revision=~"a\\.b|c"'
     assert samples.promql.startswith("{" + selector + ", __name__=~")
     assert samples.promql.endswith("}[151000ms]"), "from 4 scrapes before the window until now"
     assert samples.time == f"{NOW.timestamp():.3f}"
+    assert sample.query == f"{samples.promql} @ {samples.time}", "a person can ask the same again"
     assert "{" + selector + "}[100000ms]" in latency.promql
     assert latency.time == f"{(NOW - timedelta(seconds=11)).timestamp():.3f}"
     assert (samples.timeout, latency.timeout) == ("2500ms", "2500ms")
