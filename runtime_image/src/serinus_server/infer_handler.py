@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Final
 
 from serinus_server.access_log import AccessLog
+from serinus_server.audit import identity
 from serinus_server.credentials import NO_CREDENTIALS
 from serinus_server.decode import decode
 from serinus_server.encode import NotRepresentableError, encode
@@ -76,7 +77,10 @@ class InferHandler:
         call.decode_seconds = perf_counter() - started
 
         def done(job: Job) -> None:
-            respond(request, self._reply(model, decoded, job, call))
+            reply = self._reply(model, decoded, job, call)
+            respond(request, reply)
+            if inference.audit is not None and reply.status == _OK:
+                inference.audit.offer(model, decoded, job.tensors, lambda: identity(request.headers, request.client))
 
         inference.run(call, decoded, inference.timeout - (started - request.completed), done)
 

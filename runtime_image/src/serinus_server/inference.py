@@ -6,6 +6,7 @@ from typing import Final
 
 from serinus_server.access import PendingVerdict
 from serinus_server.admission import Admission
+from serinus_server.audit import AuditTrail
 from serinus_server.credentials import NO_CREDENTIALS, Credentials
 from serinus_server.gate import Entry, Gate
 from serinus_server.infer_request import InferRequest
@@ -83,11 +84,13 @@ class Inference:
         metrics: Metrics,
         request_timeout: float,
         gate: Gate | None = None,
+        audit: AuditTrail | None = None,
     ) -> None:
         self._readiness = readiness
         self._admission = admission
         self._metrics = metrics
         self._gate = gate
+        self.audit = audit
         self.timeout = request_timeout
 
     @property

@@ -65,8 +65,8 @@ class _Service:
         admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
         self._access_log = access_log
         self._mounts = Mounts(settings, self._metrics, log)
-        gate = self._mounts.gate
-        self._inference = Inference(self._readiness, admission, self._metrics, settings.request_timeout, gate)
+        gate, audit = self._mounts.gate, self._mounts.audit
+        self._inference = Inference(self._readiness, admission, self._metrics, settings.request_timeout, gate, audit)
         infer = InferHandler(self._inference, access_log, settings.model_version)
         self._router = Router(
             settings.model_name,
@@ -112,6 +112,8 @@ class _Service:
         delay = self._settings.drain_delay if number is signal.SIGTERM else 0.0
         timeout = self._settings.request_timeout + _FINISH_MARGIN_SECONDS
         await drain(server, self._grpc_server, self._readiness, self._log, delay=delay, timeout=timeout)
+        if self._mounts.audit is not None:
+            await asyncio.to_thread(self._mounts.audit.close)
 
     def _load(self) -> tuple[Model, WarmUp | None, Batching]:
         """Runs on a thread of its own, so that probes are answered meanwhile."""

@@ -101,6 +101,9 @@ class Metrics:
         self._reloads: dict[str, _Reloads] = {}
         self.policy_digest: str | None = None
         self.in_flight = 0
+        self.audit_written = 0
+        self.audit_failed = 0
+        self.audit_dropped = 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -183,6 +186,13 @@ class Metrics:
         yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
         yield self._build_info()
         yield from self._policy()
+        audit = CounterMetricFamily(
+            "serinus_audit_records", "Audit records by what became of them.", labels=[*_LABELS, "result"]
+        )
+        counts = {"written": self.audit_written, "failed": self.audit_failed, "dropped": self.audit_dropped}
+        for result, count in counts.items():
+            audit.add_metric([*self._labels, result], count)
+        yield audit
 
     def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serinus_server.access import Access
 from serinus_server.api_keys import APIKeys, read_api_keys
+from serinus_server.audit import AuditTrail
 from serinus_server.failure import FatalError, Reason
 from serinus_server.gate import Gate
 from serinus_server.log import JsonLog
@@ -32,6 +33,8 @@ class Mounts:
         self._when_replaced: list[Callable[[Certificate], Awaitable[None]]] = []
         self.gate = Gate(self._access, self._quota) if settings.policy_dir is not None else None
         """Where requests are let in; None lets in whatever comes."""
+        self.audit = AuditTrail(metrics) if settings.policy_dir is not None else None
+        """Where inferences are recorded, if the policy asks for it."""
         self.certificate: Certificate | None = None
 
     async def load(self) -> None:
@@ -92,6 +95,8 @@ class Mounts:
         policy, digest = read
         self._quota.apply(policy.limits, policy.limits_per_client)
         self._access.policy = policy.access
+        if self.audit is not None:
+            self.audit.apply(policy.audit)
         self._metrics.policy_digest = digest
 
     async def _use_keys(self, keys: APIKeys) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Final
 import orjson
 
 POLICY_FILE: Final = "policy.json"
-_PARTS_OF_OTHERS: Final = ("audit",)
+_MAX_PERCENT: Final = 100
+_MAX_TENSOR_BYTES: Final = 4096
 
 
 class InvalidPolicyError(ValueError):
@@ -56,12 +57,35 @@ class AccessPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSink:
+    """Where records go: a `file`, or a `url` that takes JSON lines; the other one is empty."""
+
+    file: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPolicy:
+    """Which inferences are recorded, where, and what of their tensors.
+
+    A tensor whose name is in `redact` is recorded without its elements, another one with those that fit into
+    `max_tensor_bytes`.
+    """
+
+    sample_percent: float
+    sink: AuditSink
+    redact: frozenset[str] = frozenset()
+    max_tensor_bytes: int = _MAX_TENSOR_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """All of it; without `access` everybody may ask."""
+    """All of it; without `access` everybody may ask, without `audit` nothing is recorded."""
 
     limits: Limits = UNLIMITED
     limits_per_client: Limits = UNLIMITED
     access: AccessPolicy | None = None
+    audit: AuditPolicy | None = None
 
 
 def parse_policy(content: bytes) -> Policy:
@@ -74,10 +98,10 @@ def parse_policy(content: bytes) -> Policy:
     except orjson.JSONDecodeError as error:
         raise InvalidPolicyError(f"{POLICY_FILE} is not JSON: {error}") from error
     whole = _Part(document, "")
-    quota, access = whole.part("quota"), whole.part("access")
-    whole.end(*_PARTS_OF_OTHERS)
+    quota, access, audit = whole.part("quota"), whole.part("access"), whole.part("audit")
+    whole.end()
     per_client = quota.part("perClient") if quota else None
-    policy = Policy(_limits(quota), _limits(per_client), _access(access))
+    policy = Policy(_limits(quota), _limits(per_client), _access(access), _audit(audit))
     if per_client is not None and policy.access is None:
         raise InvalidPolicyError(f"{POLICY_FILE}: quota.perClient needs access, without which clients have no names")
     return policy
@@ -113,6 +137,29 @@ def _access(part: "_Part | None") -> AccessPolicy | None:
     if not audience:
         raise part.wrong("audience", "must be there: tokens for other audiences are not meant for this server")
     return AccessPolicy(parsed, audience, allowed, groups)
+
+
+def _audit(part: "_Part | None") -> AuditPolicy | None:
+    if part is None:
+        return None
+    percent, sink = part.number("samplePercent"), part.part("sink")
+    redact, size = part.texts("redact"), part.count("maxTensorBytes")
+    part.end()
+    if percent is None or percent > _MAX_PERCENT:
+        raise part.wrong("samplePercent", f"must be a number of more than 0, up to {_MAX_PERCENT}")
+    return AuditPolicy(percent, _sink(part, sink), redact or frozenset(), size or _MAX_TENSOR_BYTES)
+
+
+def _sink(audit: "_Part", part: "_Part | None") -> AuditSink:
+    file, url = (part.text("file"), part.text("url")) if part else ("", "")
+    if part is None or bool(file) == bool(url):
+        raise audit.wrong("sink", "must have either a file or a url")
+    part.end()
+    if file and not file.startswith("/"):
+        raise part.wrong("file", f"must be an absolute path, not {file!r}")
+    if url and not url.startswith(("http://", "https://")):
+        raise part.wrong("url", f"must begin with http:// or https://, not {url!r}")
+    return AuditSink(file, url)
 
 
 class _Part:
@@ -161,9 +208,9 @@ class _Part:
             raise self.wrong(key, f"must be a list of strings, not {values!r}")
         return frozenset(values)
 
-    def end(self, *ignored: str) -> None:
+    def end(self) -> None:
         """Nothing else may be there."""
-        unknown = sorted(self._left.keys() - set(ignored))
+        unknown = sorted(self._left)
         if unknown:
             raise self.wrong(unknown[0], "is not known")
 

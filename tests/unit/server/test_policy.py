@@ -3,7 +3,17 @@
 import orjson
 import pytest
 
-from serinus_server.policy import UNLIMITED, AccessMode, AccessPolicy, InvalidPolicyError, Limits, Policy, parse_policy
+from serinus_server.policy import (
+    UNLIMITED,
+    AccessMode,
+    AccessPolicy,
+    AuditPolicy,
+    AuditSink,
+    InvalidPolicyError,
+    Limits,
+    Policy,
+    parse_policy,
+)
 
 KEYS = {"mode": "APIKey"}
 TOKENS = {"mode": "KubernetesToken", "audience": "fraud.risk"}
@@ -14,7 +24,21 @@ TOKENS = {"mode": "KubernetesToken", "audience": "fraud.risk"}
     [
         ({}, Policy()),
         ({"quota": None, "access": None}, Policy()),
-        ({"audit": {"anything": 1}}, Policy()),
+        (
+            {"audit": {"samplePercent": 100, "sink": {"file": "/var/log/audit.jsonl"}}},
+            Policy(audit=AuditPolicy(100, AuditSink(file="/var/log/audit.jsonl"), frozenset(), 4096)),
+        ),
+        (
+            {
+                "audit": {
+                    "samplePercent": 0.5,
+                    "sink": {"url": "http://audit.risk/records"},
+                    "redact": ["face"],
+                    "maxTensorBytes": 64,
+                }
+            },
+            Policy(audit=AuditPolicy(0.5, AuditSink(url="http://audit.risk/records"), frozenset({"face"}), 64)),
+        ),
         ({"quota": {}}, Policy(UNLIMITED)),
         ({"quota": {"requestsPerSecond": 200, "burst": 50}}, Policy(Limits(200, 50))),
         ({"quota": {"requestsPerSecond": 0.5}}, Policy(Limits(0.5, 1))),
@@ -52,6 +76,32 @@ def test_a_policy_is_read(document: object, policy: Policy) -> None:
         (b"quota: {}", "policy.json is not JSON"),
         (b"[]", "the whole must be an object, not []"),
         (b'{"qouta": {}}', "qouta is not known"),
+        (b'{"audit": {"sink": {"file": "/a"}}}', "audit.samplePercent must be a number of more than 0, up to 100"),
+        (b'{"audit": {"samplePercent": 101, "sink": {"file": "/a"}}}', "audit.samplePercent must be a number of more"),
+        (b'{"audit": {"samplePercent": 0, "sink": {"file": "/a"}}}', "audit.samplePercent must be a number of more"),
+        (b'{"audit": {"samplePercent": 1}}', "audit.sink must have either a file or a url"),
+        (b'{"audit": {"samplePercent": 1, "sink": {}}}', "audit.sink must have either a file or a url"),
+        (
+            b'{"audit": {"samplePercent": 1, "sink": {"file": "/a", "url": "http://b"}}}',
+            "audit.sink must have either a file or a url",
+        ),
+        (
+            b'{"audit": {"samplePercent": 1, "sink": {"file": "a.jsonl"}}}',
+            "audit.sink.file must be an absolute path, not 'a.jsonl'",
+        ),
+        (
+            b'{"audit": {"samplePercent": 1, "sink": {"url": "file:///etc/passwd"}}}',
+            "audit.sink.url must begin with http:// or https://, not 'file:///etc/passwd'",
+        ),
+        (b'{"audit": {"samplePercent": 1, "sink": {"path": "/a"}}}', "audit.sink must have either a file or a url"),
+        (
+            b'{"audit": {"samplePercent": 1, "sink": {"file": "/a"}, "redacted": []}}',
+            "audit.redacted is not known",
+        ),
+        (
+            b'{"audit": {"samplePercent": 1, "sink": {"file": "/a"}, "maxTensorBytes": 0}}',
+            "audit.maxTensorBytes must be a whole number of at least 1, not 0",
+        ),
         (b'{"quota": 5}', "quota must be an object, not 5"),
         (b'{"quota": {"requestPerSecond": 5}}', "quota.requestPerSecond is not known"),
         (b'{"quota": {"requestsPerSecond": 0}}', "quota.requestsPerSecond must be a number of more than 0, not 0"),

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from serinus_server.access import UNAVAILABLE, Access
 from serinus_server.access_log import AccessLog
+from serinus_server.audit import identity
 from serinus_server.credentials import NO_CREDENTIALS, Credentials
 from serinus_server.encode import NotRepresentableError
 from serinus_server.grpc_api import open_inference_grpc_pb2 as messages
@@ -241,6 +242,9 @@ class InferenceService:
         except NotRepresentableError as error:
             raise RefusedError(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))) from error
         call.encode_seconds = time.perf_counter() - started
+        if self._inference.audit is not None:
+            who = lambda: identity(_identifying(context), call.client)  # noqa: E731 - told only if it is recorded
+            self._inference.audit.offer(self._inference.model, decoded, tensors, who)
         return reply
 
     def _decode(self, raw: bytes) -> InferRequest:
@@ -293,15 +297,20 @@ class InferenceService:
         client: str | None,
         details: Mapping[str, object],
     ) -> None:
-        headers = {
-            key.encode(): value if isinstance(value, bytes) else value.encode()
-            for key, value in context.invocation_metadata() or ()
-            if key in _IDENTIFYING
-        }
+        headers = _identifying(context)
         if client is not None:
             details = {**details, "client": client}
         seconds = time.perf_counter() - started
         self._access_log.write("POST", _INFER_PATH, status, seconds, len(raw or b""), headers, details)
+
+
+def _identifying(context: Context) -> dict[bytes, bytes]:
+    """The metadata that identify a call."""
+    return {
+        key.encode(): value if isinstance(value, bytes) else value.encode()
+        for key, value in context.invocation_metadata() or ()
+        if key in _IDENTIFYING
+    }
 
 
 def _credentials(context: Context) -> Credentials:
