@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -162,6 +163,25 @@ def test_a_failure_names_its_stage(tmp_path: Path) -> None:
     model = loaded(tmp_path, "lookup=lookup.onnx,negate=model.onnx")
     with pytest.raises(StageFailedError, match=r"stage 'lookup': .*indices element out of data bounds"):
         model.run({"i": np.array([10])}, ["z"])
+
+
+def test_a_stopped_run_ends_in_whichever_stage_it_is(folder: Path) -> None:
+    options = onnxruntime.RunOptions()
+    options.terminate = True
+    with pytest.raises(StageFailedError, match="stage 'preprocess': Exiting due to terminate flag"):
+        loaded(folder).run({"pixels": np.zeros((1, 4), np.uint8)}, ["label"], options)
+
+
+def test_a_late_request_stops_the_stage_that_it_is_in(tmp_path: Path) -> None:
+    models.save(models.slow(20_000_000), tmp_path, "slow.onnx")
+    node = helper.make_node("Neg", ["y"], ["z"])
+    models.save(models.build([node], [models.value("y", shape=[1])], [models.value("z", shape=[1])]), tmp_path)
+    stages = ("--pipeline", "slow=slow.onnx,negate=model.onnx")
+    with serving(tmp_path, *stages, "--request-timeout", "200ms", "--skip-warm-up") as server:
+        status, reply = server.infer({"inputs": [tensor("x", "FP32", [1], [1])]})
+        assert (status, reply["error"]) == (504, "the model did not answer within 0.2 s")
+        assert server.metric("serinus_stage_duration_seconds_count", stage="slow") == 0
+        assert server.metric("serinus_stage_duration_seconds_count", stage="negate") == 0
 
 
 def test_the_rows_of_a_batch_go_through_all_stages(tmp_path: Path) -> None:
