@@ -5,8 +5,9 @@ is skipped by its length, so that a model of many gigabytes takes as long as its
 """
 
 import mmap
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,8 @@ _FUNCTION_NAME, _FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_ATTRIBUTE = 1, 7, 10
 _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
+_WITH_TENSORS: Final = frozenset({_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES})
+_WITH_GRAPHS: Final = frozenset({_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS})
 _SPARSE_VALUES, _SPARSE_INDICES = 1, 2
 _TENSOR_DIMS, _TENSOR_EXTERNAL_DATA = 1, 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -38,6 +41,12 @@ _TYPE_TENSOR, _TENSOR_TYPE_SHAPE = 1, 2
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BITS: Final = 63
+# Whole fields that hold numbers, of one-byte tags: eight to a byte's field number, and the wire type below.
+_NUMBERS: Final = re.compile(
+    rb"(?:[\x08\x10\x18\x20\x28\x30\x38\x40\x48\x50\x58\x60\x68\x70\x78][\x80-\xff]{0,9}+[\x00-\x7f]"
+    rb"|[\x0d\x15\x1d\x25\x2d\x35\x3d\x45\x4d\x55\x5d\x65\x6d\x75\x7d].{4})*+",
+    re.DOTALL,
+)
 
 
 Operator = tuple[str, str]  # domain and name
@@ -158,19 +167,32 @@ class _Message:
         while position < self._end:
             tag, position = self._varint(position)
             number, wire_type = tag >> 3, tag & 7
-            if number == 0:
-                raise _MalformedError("a field has the number 0")
-            if wire_type == _VARINT:
+            if wire_type == _VARINT and number:
                 value, position = self._varint(position)
                 yield number, value
-            elif wire_type == _BYTES:
+            elif wire_type == _BYTES and number:
                 length, position = self._varint(position)
                 yield number, _Message(self._content, position, self._within(position + length))
                 position += length
-            elif wire_type in {_FIXED32, _FIXED64}:
-                position = self._within(position + (4 if wire_type == _FIXED32 else 8))
             else:
-                raise _MalformedError(f"a field has the unknown wire type {wire_type}")
+                position = self._after_value(tag, position)
+
+    def messages_among_numbers(self, wanted: Container[int]) -> Iterator[tuple[int, "_Message"]]:
+        """The sub-messages of some field numbers, where most fields may be numbers: a forest has millions."""
+        position = self._start
+        while position < self._end:
+            position = _after_numbers(self._content, position, self._end)
+            if position == self._end:
+                return
+            tag, position = self._varint(position)
+            if tag & 7 != _BYTES or tag >> 3 == 0:
+                position = self._after_value(tag, position)
+                continue
+            length, position = self._varint(position)
+            end = self._within(position + length)
+            if tag >> 3 in wanted:
+                yield tag >> 3, _Message(self._content, position, end)
+            position = end
 
     def messages(self, number: int) -> Iterator["_Message"]:
         """The sub-messages of one field number."""
@@ -183,6 +205,17 @@ class _Message:
     def text(self) -> str:
         """The range as a string."""
         return self._content[self._start : self._end].decode(errors="replace")
+
+    def _after_value(self, tag: int, position: int) -> int:
+        """Where a number ends that nobody wants."""
+        if tag >> 3 == 0:
+            raise _MalformedError("a field has the number 0")
+        wire_type = tag & 7
+        if wire_type == _VARINT:
+            return self._varint(position)[1]
+        if wire_type in {_FIXED32, _FIXED64}:
+            return self._within(position + (4 if wire_type == _FIXED32 else 8))
+        raise _MalformedError(f"a field has the unknown wire type {wire_type}")
 
     def _within(self, position: int) -> int:
         if position > self._end:
@@ -199,6 +232,12 @@ class _Message:
             if byte < 0x80:  # noqa: PLR2004 - the continuation bit
                 return value, position
         raise _MalformedError("a number is longer than 64 bits")
+
+
+def _after_numbers(content: mmap.mmap, start: int, end: int) -> int:
+    """Where the fields end that hold numbers. A match would keep the file mapped, so none leaves this function."""
+    match = _NUMBERS.match(content, start, end)
+    return start if match is None else match.end()
 
 
 def _read_model(model: _Message, outline: Outline) -> None:
@@ -282,14 +321,12 @@ def _read_node(node: _Message, outline: Outline, depth: int) -> None:
 
 
 def _read_attribute(attribute: _Message, outline: Outline, depth: int) -> None:
-    for number, value in attribute.fields():
-        if not isinstance(value, _Message):
-            continue
+    for number, value in attribute.messages_among_numbers(_WITH_TENSORS | _WITH_GRAPHS):
         if number in {_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS}:
             _read_tensor(value, outline)
         elif number in {_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS}:
             _read_graph(value, outline, depth + 1)
-        elif number in {_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES}:
+        else:
             _read_sparse_tensor(value, outline)
 
 

@@ -51,21 +51,6 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
         refused(path)
 
 
-def test_single_byte_damage_never_breaks_the_reader(tmp_path: Path) -> None:
-    whole = models.with_external_data("w.bin").SerializeToString()
-    (tmp_path / "w.bin").write_bytes(bytes(8))
-    path = tmp_path / "model.onnx"
-    generator = np.random.default_rng(3)
-    for position in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= int(generator.integers(1, 256))
-        path.write_bytes(damaged)
-        try:
-            require_safe(read_outline(path), path)
-        except FatalError as error:
-            assert error.reason is Reason.MODEL_LOAD_FAILED
-
-
 def in_subgraph(location: str) -> onnx.ModelProto:
     inner = models.with_external_data(location).graph
     del inner.input[:]
@@ -87,7 +72,35 @@ def in_function(location: str) -> onnx.ModelProto:
     return models.build([call], [], [models.value("y", shape=[2])], domains=["local"], functions=[function])
 
 
-@pytest.mark.parametrize("place", [models.with_external_data, in_subgraph, in_constant, in_function])
+def among_numbers(location: str) -> onnx.ModelProto:
+    """In an attribute that also holds what a forest has: many numbers, of every length."""
+    made = in_constant(location)
+    attribute = made.graph.node[0].attribute[0]
+    attribute.tensors.append(attribute.t)
+    attribute.ClearField("t")
+    attribute.floats.extend([0.5, -1.0, float("nan")] * 5)
+    attribute.ints.extend([0, 1, 127, 128, 1 << 62, -1, -(1 << 63)] * 5)
+    attribute.strings.extend([b"", b"BRANCH_LEQ", bytes(300)])
+    return made
+
+
+@pytest.mark.parametrize("make", [models.with_external_data, among_numbers])
+def test_single_byte_damage_never_breaks_the_reader(tmp_path: Path, make: Any) -> None:  # noqa: ANN401 - a function of models
+    whole = make("w.bin").SerializeToString()
+    (tmp_path / "w.bin").write_bytes(bytes(8))
+    path = tmp_path / "model.onnx"
+    generator = np.random.default_rng(3)
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= int(generator.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            require_safe(read_outline(path), path)
+        except FatalError as error:
+            assert error.reason is Reason.MODEL_LOAD_FAILED
+
+
+@pytest.mark.parametrize("place", [models.with_external_data, in_subgraph, in_constant, in_function, among_numbers])
 @pytest.mark.parametrize("location", ["/etc/hostname", "../secret", "a/../../secret", "link", "linked/secret", "a\0b"])
 def test_external_data_must_stay_in_the_folder(tmp_path: Path, place: Any, location: str) -> None:  # noqa: ANN401 - a function of models
     (tmp_path / "secret").write_bytes(bytes(8))
