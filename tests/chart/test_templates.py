@@ -24,6 +24,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     "server.image.tag": "2.0.0",
     "server.image.pullPolicy": "Always",
     "server.imagePullSecrets": ["pull-models"],
+    "server.templateUpdates": "Canary",
     "prometheus.url": "https://prometheus.example/path?a=b#c",
     "prometheus.scrapeInterval": "30s",
     "prometheus.timeout": "1m30s",
@@ -197,6 +198,7 @@ def test_config_says_what_the_values_say(tmp_path: Path) -> None:
     assert settings.server.image == "registry.example:5000/serinus-server:2.0.0"
     assert settings.server.image_pull_policy == "Always"
     assert settings.server.image_pull_secrets == ("pull-models",)
+    assert settings.server.template_updates == "Canary"
     assert settings.prometheus.url == EVERYTHING["prometheus.url"]
     assert (settings.prometheus.scrape_interval, settings.prometheus.timeout) == ("30s", "1m30s")
     assert settings.prometheus.namespace_label == "kubernetes_namespace"

@@ -26,6 +26,7 @@ WRONG: Final[dict[str, tuple[str, Any, str]]] = {
     "no_replicas": ("replicas", 0, r"replicas"),
     "text_for_a_truth_value": ("crds.enabled", "no", r"crds[./]enabled"),
     "pull_policy": ("image.pullPolicy", "Sometimes", r"image[./]pullPolicy"),
+    "template_updates": ("server.templateUpdates", "Always", r"server[./]templateUpdates"),
     "short_digest": ("image.digest", "sha256:123", r"image[./]digest"),
     "tag_with_a_colon": ("image.tag", "a:b", r"image[./]tag"),
     "empty_repository": ("server.image.repository", "", r"server[./]image[./]repository"),

@@ -30,8 +30,8 @@ AT: Final = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
 
 FULL: Final = InferenceServiceStatus(
     observed_generation=7,
-    stable=RevisionStatus(revision="0123456789", version="1", replicas=3, ready_replicas=2),
-    canary=RevisionStatus(revision="abcdef0123", version="2", replicas=1, ready_replicas=1),
+    stable=RevisionStatus(revision="0123456789", version="1", template="a0b1", replicas=3, ready_replicas=2),
+    canary=RevisionStatus(revision="abcdef0123", version="2", template="c2d3", replicas=1, ready_replicas=1),
     replicas="3/4",
     url="http://fraud.risk.svc",
     rollout=Rollout(
@@ -64,8 +64,10 @@ FULL: Final = InferenceServiceStatus(
         stage_started_at=AT,
         metrics_missing_since=AT,
         suspended_at=AT,
-        failed_revisions=(FailedRevision(revision="ff", version="0", reason="OOMKilled", message="It fell.", at=AT),),
-        former_revisions=(FormerRevision(revision="aa", version="-1", until=AT),),
+        failed_revisions=(
+            FailedRevision(revision="ff", version="0", template="e4f5", reason="OOMKilled", message="It fell.", at=AT),
+        ),
+        former_revisions=(FormerRevision(revision="aa", version="-1", template="a6b7", until=AT),),
         last_command="a-1",
     ),
     analysis=AnalysisStatus(

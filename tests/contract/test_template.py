@@ -9,14 +9,13 @@ from serinus.reconciler import Reconciler
 from tests.contract import api
 from tests.contract.world import World, traffic
 
-UPGRADED: Final = Settings.model_validate(
-    {"server": {"image": "serinus-server:2", "imagePullPolicy": "Always"}, "prometheus": {"url": "http://127.0.0.1:1"}}
-)
+UPGRADED: Final[dict[str, str]] = {"image": "serinus-server:2", "imagePullPolicy": "Always"}
 
 
-def upgrade(world: World) -> None:
+def upgrade(world: World, **server: str) -> None:
     """Another operator takes over, with another server image."""
-    world.reconciler = Reconciler(world.kube, world.metrics, world.recorder, UPGRADED, lambda: world.now)
+    settings = Settings.model_validate({"server": UPGRADED | server, "prometheus": {"url": "http://127.0.0.1:1"}})
+    world.reconciler = Reconciler(world.kube, world.metrics, world.recorder, settings, lambda: world.now)
 
 
 def images(world: World) -> set[str]:
@@ -84,3 +83,28 @@ def test_a_version_that_failed_is_tried_again_with_the_new_template(world: World
     world.edit({"metadata.annotations": {COMMAND_ANNOTATION: f"1:retry:{revision}"}})
     world.run_until(Phase.PROGRESSING)
     assert images(world) == {"serinus-server:1", "serinus-server:2"}
+
+
+def test_the_new_template_is_rolled_out_where_the_platform_says_so(world: World) -> None:
+    world.deploy()
+    upgrade(world, templateUpdates="Canary")
+    world.run_until(Phase.PROGRESSING)
+    assert images(world) == {"serinus-server:1", "serinus-server:2"}
+    world.run_until(Phase.STABLE)
+    world.settle()
+    assert images(world) == {"serinus-server:2"}
+    assert world.condition("TemplateUpToDate")["status"] == "True"
+    assert world.requests_of_a_visit() == []
+
+
+def test_a_rolled_out_template_stays_where_templates_are_pinned_again(world: World) -> None:
+    world.deploy()
+    upgrade(world, templateUpdates="Canary")
+    world.run_until(Phase.PROGRESSING)
+    world.run_until(Phase.STABLE)
+    world.settle()
+    upgrade(world, image="serinus-server:3")
+    world.settle()
+    assert images(world) == {"serinus-server:2"}
+    assert world.requests_of_a_visit() == []
+    assert "image: serinus-server:2 -> serinus-server:3" in world.condition("TemplateUpToDate")["message"]

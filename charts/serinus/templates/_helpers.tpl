@@ -70,6 +70,7 @@ server:
   image: {{ include "serinus.image" (dict "image" .Values.server.image "defaultTag" .Chart.AppVersion) | quote }}
   imagePullPolicy: {{ .Values.server.image.pullPolicy }}
   imagePullSecrets: {{ toJson .Values.server.imagePullSecrets }}
+  templateUpdates: {{ .Values.server.templateUpdates }}
 prometheus:
   url: {{ .Values.prometheus.url | quote }}
   scrapeInterval: {{ .Values.prometheus.scrapeInterval | quote }}

@@ -14,11 +14,13 @@ class ConfigurationError(Exception):
 
 
 class ServerSettings(SpecModel):
-    """The inference server's image."""
+    """The inference server's image, and what its pods do when it or another part of their template changes."""
 
     image: str = Field(min_length=1)
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
+    template_updates: Literal["Pinned", "Canary"] = "Pinned"
+    """Pinned: a revision keeps the pod template that it was made from. Canary: a changed one is a new revision."""
 
 
 class PrometheusSettings(SpecModel):

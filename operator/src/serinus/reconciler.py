@@ -18,13 +18,11 @@ from serinus.core.command import Command, parse_command
 from serinus.core.desired import as_begun, desired, service_url
 from serinus.core.identity import Identity
 from serinus.core.observe import Children, Observed, observe
-from serinus.core.pinning import differences
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
-from serinus.core.pod_template import pod_template
 from serinus.core.projection import slim_service
 from serinus.core.report import status_of
-from serinus.core.revision import Revision, revision_of
 from serinus.core.state import State, state_of
+from serinus.core.template_updates import asked_revision, deployed_revision, template_changes
 from serinus.core.traffic import unreachable_weight
 from serinus.ports import (
     ApiConflictError,
@@ -134,8 +132,10 @@ class Reconciler:
         observed: Observed,
         now: datetime,
     ) -> Result:
-        asked = revision_of(spec)
-        state = state_of(before) or canary.first_state(asked, now)
+        identity, server = _identity(service), self._settings.server
+        state = state_of(before)
+        asked = asked_revision(identity, spec, state, observed, server)
+        state = state or canary.first_state(asked, now)
         if spec.suspend:
             url = service_url(_identity(service), state, spec, self._settings.gateway)
             return self._stand_still(service, before, state, observed, url, now)
@@ -154,30 +154,26 @@ class Reconciler:
             has_gateway=self._settings.gateway is not None,
         )
         decision = canary.step(situation)
-        refusal = self._memory(service).refusal
         begun = as_begun(spec, decision.state, observed)
-        changes = self._template_changes(service, spec, asked, observed)
         assertions = (
-            *conditions.assess(decision.state, begun, look, refusal, spec.canary),
-            conditions.template_up_to_date(decision.state, asked, changes, situation.service),
+            *conditions.assess(decision.state, begun, look, self._memory(service).refusal, spec.canary),
+            self._template_up_to_date(identity, situation, decision.state),
         )
         url = service_url(_identity(service), decision.state, spec, self._settings.gateway)
         written = self._write_status(service, before, decision.state, begun, assertions, url, now)
         self._tell(service, (*resumed.transitions, *decision.transitions))
         telemetry.count_rollout(service["metadata"], state, decision.state)
-        identity = _identity(service)
-        wanted = desired(identity, spec, asked, decision.state, observed, self._settings.server, self._settings.gateway)
+        wanted = desired(identity, spec, asked, decision.state, observed, server, self._settings.gateway)
         sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))
         return Result(canary.next_visit(decision.state, now) if sooner is None else sooner, written)
 
-    def _template_changes(
-        self, service: Manifest, spec: InferenceServiceSpec, asked: Revision, observed: Observed
-    ) -> tuple[str, ...]:
-        """What the template that `asked` is pinned to lacks of the present one."""
-        pinned = observed.pinned.get(asked.name)
-        if pinned is None:
-            return ()
-        return differences(pinned, pod_template(_identity(service), spec, asked, self._settings.server))
+    def _template_up_to_date(
+        self, identity: Identity, situation: canary.Situation, state: State
+    ) -> conditions.Assertion:
+        spec, asked, server = situation.spec, situation.asked, self._settings.server
+        deployed = deployed_revision(spec, state, asked)
+        changes = template_changes(identity, spec, deployed, situation.observed, server) if deployed else ()
+        return conditions.template_up_to_date(asked, deployed, changes, situation.service, server.template_updates)
 
     def _stand_still(
         self,

@@ -242,29 +242,45 @@ IMAGE = "spec.containers[server].image: server:1 -> server:2"
 
 
 @pytest.mark.parametrize(
-    ("phase", "asked", "changes", "expected", "part"),
+    ("asked", "deployed", "changes", "expected", "part"),
     [
-        (Phase.STABLE, OLD, (), ("True", "UpToDate"), "Version 1 runs the platform's present pod template."),
-        (Phase.PROGRESSING, NEW, (), ("True", "UpToDate"), "Version 2 runs"),
-        (
-            Phase.STABLE,
-            OLD,
-            (IMAGE,),
-            ("False", "TemplateChanged"),
-            f"since revision aaa was made: {IMAGE}. Nothing is",
-        ),
-        (Phase.PROGRESSING, NEW, (IMAGE,), ("False", "TemplateChanged"), "since revision bbb was made"),
-        (Phase.STABLE, OLD, ("a", "b", "c", "d"), ("False", "TemplateChanged"), "a; b; c; and 1 more. Nothing"),
-        (Phase.ROLLED_BACK, NEW, (IMAGE,), ("Unknown", "NotDeployed"), "Version 2, which the spec asks for, is not"),
+        (OLD, OLD, (), ("True", "UpToDate"), "Version 1 runs the platform's present pod template."),
+        (NEW, NEW, (), ("True", "UpToDate"), "Version 2 runs"),
+        (OLD, OLD, (IMAGE,), ("False", "TemplateChanged"), f"since revision aaa was made: {IMAGE}. Nothing is"),
+        (NEW, NEW, (IMAGE,), ("False", "TemplateChanged"), "since revision bbb was made"),
+        (OLD, OLD, ("a", "b", "c", "d"), ("False", "TemplateChanged"), "a; b; c; and 1 more. Nothing"),
+        (NEW, None, (), ("Unknown", "NotDeployed"), "Version 2, which the spec asks for, is not"),
     ],
 )
 def test_template_up_to_date(
-    phase: Phase, asked: Revision, changes: tuple[str, ...], expected: tuple[str, str], part: str
+    asked: Revision, deployed: Revision | None, changes: tuple[str, ...], expected: tuple[str, str], part: str
 ) -> None:
-    told = template_up_to_date(state(phase), asked, changes, "fraud -n risk")
+    told = template_up_to_date(asked, deployed, changes, "fraud -n risk", "Pinned")
     assert (told.type, (told.status, told.reason)) == ("TemplateUpToDate", expected)
     assert part in told.message
     assert ("kubectl patch infsvc fraud -n risk" in told.message) == (told.status == "False")
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes", "expected", "part"),
+    [
+        (OLD, (), ("True", "UpToDate"), "Version 1 runs the platform's present pod template."),
+        (OLD, (IMAGE,), ("False", "TemplateChanged"), f"{IMAGE}. The new template is rolled out as a canary once"),
+        (
+            Revision("ccc", "1", "ddd"),
+            (IMAGE,),
+            ("False", "TemplateRolledBack"),
+            f"since revision aaa was made: {IMAGE}. Revision ccc, which has the present one, was rolled back; the",
+        ),
+    ],
+)
+def test_template_up_to_date_where_it_is_rolled_out_by_itself(
+    asked: Revision, changes: tuple[str, ...], expected: tuple[str, str], part: str
+) -> None:
+    told = template_up_to_date(asked, OLD, changes, "fraud -n risk", "Canary")
+    assert (told.type, (told.status, told.reason)) == ("TemplateUpToDate", expected)
+    assert part in told.message
+    assert "kubectl patch" not in told.message
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     settings = load(written(tmp_path, SMALLEST))
     assert settings.server.image == "registry.example/serinus-server:1"
     assert (settings.server.image_pull_policy, settings.server.image_pull_secrets) == ("IfNotPresent", ())
+    assert settings.server.template_updates == "Pinned"
     assert (settings.prometheus.scrape_interval, settings.prometheus.timeout) == ("15s", "10s")
     assert settings.prometheus.namespace_label == "namespace"
     assert settings.watch_namespaces == ()
@@ -27,13 +28,14 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
 
 def test_everything_can_be_set(tmp_path: Path) -> None:
     text = """
-    server: {image: s, imagePullPolicy: Never, imagePullSecrets: [a, b]}
+    server: {image: s, imagePullPolicy: Never, imagePullSecrets: [a, b], templateUpdates: Canary}
     prometheus: {url: "https://p/x", scrapeInterval: 30s, timeout: 5s, namespaceLabel: kubernetes_namespace}
     watchNamespaces: [risk, fraud]
     workers: 8
     """
     settings = load(written(tmp_path, text))
     assert settings.server.image_pull_secrets == ("a", "b")
+    assert settings.server.template_updates == "Canary"
     assert settings.prometheus.namespace_label == "kubernetes_namespace"
     assert settings.watch_namespaces == ("risk", "fraud")
     assert settings.workers == 8

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -42,11 +42,17 @@ class Verdict(StrEnum):
     NO_DATA = "NoData"
 
 
+_TEMPLATE: Final = (
+    "Digest of the pod template, if the hash covers it: where the platform rolls changed templates out by itself."
+)
+
+
 class RevisionStatus(StatusModel):
     """A revision that is deployed."""
 
     revision: str = Field(max_length=63, description="Hash of what the pods run.")
     version: str = Field(max_length=63, description="The model's version.")
+    template: str | None = Field(default=None, max_length=63, description=_TEMPLATE)
     replicas: int = Field(default=0, description="Pods that its Deployment is scaled to.")
     ready_replicas: int = Field(default=0, description="Pods that are ready to serve.")
 
@@ -69,6 +75,7 @@ class FailedRevision(StatusModel):
 
     revision: str = Field(max_length=63, description="Hash of what the pods ran.")
     version: str = Field(max_length=63, description="The model's version.")
+    template: str | None = Field(default=None, max_length=63, description=_TEMPLATE)
     reason: str = Field(max_length=64, description="Why it was rolled back, in one word.")
     message: str = Field(max_length=2048, description="Why it was rolled back, and what to do.")
     at: datetime = Field(description="When it was rolled back.")
@@ -79,6 +86,7 @@ class FormerRevision(StatusModel):
 
     revision: str = Field(max_length=63, description="Hash of what the pods ran.")
     version: str = Field(max_length=63, description="The model's version.")
+    template: str | None = Field(default=None, max_length=63, description=_TEMPLATE)
     until: datetime = Field(description="When it was replaced.")
 
 

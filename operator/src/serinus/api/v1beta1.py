@@ -557,8 +557,8 @@ class InferenceServiceSpec(SpecModel):
         max_length=64,
         description="When new pods of the same model were asked for, such as 2026-11-24T08:00:00Z. Another value is a "
         "new revision: it is made from the platform's present pod template and server image, and goes through the "
-        "canary. Nothing else brings a changed template to a model that stays; the condition TemplateUpToDate says "
-        "what is due.",
+        "canary. Unless the platform rolls changed templates out by itself, nothing else brings one to a model that "
+        "stays; the condition TemplateUpToDate says what is due.",
     )
     suspend: TruthValue = Field(
         default=False,

@@ -245,6 +245,11 @@ def _start_canary(situation: Situation) -> Decision:
         moved = _moved(situation, started, Phase.PROMOTING, Stage.SCALE_UP, "KnownToBeGood", message)
         return Decision(moved, (Transition("Normal", "Promoting", message),))
     message = f"Version {asked.version} is being started beside version {state.stable.version}."
+    if asked.template != state.stable.template and asked.version == state.stable.version:
+        message = (
+            f"Revision {asked.name} of version {asked.version}, which has the platform's present pod template, is "
+            f"being started beside revision {state.stable.name}."
+        )
     advice = judgement.min_requests_advice(policy.analysis)
     message = f"{message} {advice}." if advice else message
     moved = _moved(situation, started, Phase.CANARY_STARTING, Stage.SCALING, "NewRevision", message)
@@ -544,7 +549,9 @@ def _former_revisions(situation: Situation, promoted: Revision) -> tuple[FormerR
     place = next((number for number, one in enumerate(former) if one.revision == promoted.name), None)
     if place is not None:
         return former[:place]
-    newest = FormerRevision(revision=replaced.name, version=replaced.version, until=situation.now)
+    newest = FormerRevision(
+        revision=replaced.name, version=replaced.version, template=replaced.template, until=situation.now
+    )
     return (*former, newest)[-10:]
 
 
@@ -560,7 +567,12 @@ def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *,
             f"{command_line(situation.service, Verb.RETRY, canary.name, situation.now)}"
         )
         entry = FailedRevision(
-            revision=canary.name, version=canary.version, reason=reason, message=message, at=situation.now
+            revision=canary.name,
+            version=canary.version,
+            template=canary.template,
+            reason=reason,
+            message=message,
+            at=situation.now,
         )
         former = tuple(one for one in rollout.former_revisions if one.revision != canary.name)
         rollout = rollout.model_copy(

@@ -80,21 +80,38 @@ def assess(
     return tuple(assertions)
 
 
-def template_up_to_date(state: State, asked: Revision, changes: tuple[str, ...], service: str) -> Assertion:
-    """Whether the revision that the spec asks for runs the platform's present pod template.
+def template_up_to_date(
+    asked: Revision,
+    deployed: Revision | None,
+    changes: tuple[str, ...],
+    service: str,
+    updates: Literal["Pinned", "Canary"],
+) -> Assertion:
+    """Whether what the spec asks for runs with the platform's present pod template.
 
-    `changes` are those that the template it is pinned to lacks, `service` is as in `digits -n vision`.
+    `deployed` is the revision that runs the spec, if any; `changes` are those that the template it is pinned to lacks;
+    `service` is as in `digits -n vision`; `updates` tells what the platform does about a changed template.
     """
-    if asked not in (state.stable, state.canary):
+    if deployed is None:
         message = f"Version {asked.version}, which the spec asks for, is not deployed."
         return Assertion("TemplateUpToDate", "Unknown", "NotDeployed", message)
     if not changes:
         message = f"Version {asked.version} runs the platform's present pod template."
         return Assertion("TemplateUpToDate", "True", "UpToDate", message)
+    message = f"The platform's pod template has changed since revision {deployed.name} was made: {summary(changes)}."
+    if deployed != asked:
+        message = (
+            f"{message} Revision {asked.name}, which has the present one, was rolled back; the condition "
+            "RolloutHealthy says why, and how to try it again. Another template is tried by itself."
+        )
+        return Assertion("TemplateUpToDate", "False", "TemplateRolledBack", message)
+    if updates == "Canary":
+        message = f"{message} The new template is rolled out as a canary once the present rollout is over."
+        return Assertion("TemplateUpToDate", "False", "TemplateChanged", message)
     message = (
-        f"The platform's pod template has changed since revision {asked.name} was made: {summary(changes)}. Nothing is "
-        "restarted for that. To roll the new template out as a canary, set spec.restartedAt, for instance: kubectl "
-        f'patch infsvc {service} --type=merge -p \'{{"spec":{{"restartedAt":"\'$(date -u +%FT%TZ)\'"}}}}\''
+        f"{message} Nothing is restarted for that. To roll the new template out as a canary, set spec.restartedAt, for "
+        f"instance: kubectl patch infsvc {service} --type=merge -p "
+        """'{"spec":{"restartedAt":"'$(date -u +%FT%TZ)'"}}'"""
     )
     return Assertion("TemplateUpToDate", "False", "TemplateChanged", message)
 

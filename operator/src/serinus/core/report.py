@@ -39,6 +39,7 @@ def _revision_status(revision: Revision, observed: Observed) -> RevisionStatus:
     return RevisionStatus(
         revision=revision.name,
         version=revision.version,
+        template=revision.template,
         replicas=observed.replicas(revision.name),
         ready_replicas=observed.ready(revision.name),
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from serinus.api.status import AnalysisStatus, InferenceServiceStatus, Rollout
+from serinus.api.status import AnalysisStatus, InferenceServiceStatus, RevisionStatus, Rollout
 from serinus.core.revision import Revision
 
 
@@ -20,10 +20,13 @@ def state_of(status: InferenceServiceStatus) -> State | None:
     """The state that `status` keeps; None before the first visit."""
     if status.stable is None:
         return None
-    canary = Revision(status.canary.revision, status.canary.version) if status.canary else None
     return State(
-        stable=Revision(status.stable.revision, status.stable.version),
-        canary=canary,
+        stable=_revision(status.stable),
+        canary=_revision(status.canary) if status.canary else None,
         rollout=status.rollout,
         analysis=status.analysis,
     )
+
+
+def _revision(status: RevisionStatus) -> Revision:
+    return Revision(status.revision, status.version, status.template)
