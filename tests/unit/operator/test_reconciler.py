@@ -611,7 +611,7 @@ def test_operator_killed_before_and_after_every_write(version: str) -> None:
     assert number > 20
     for moment in range(number):
         bench = prepared()
-        bench.cluster.interrupt(_killer(moment))
+        bench.cluster.interrupt(killer(moment))
         with pytest.raises(KilledError):
             story(bench, version)
         bench.restart()
@@ -619,7 +619,7 @@ def test_operator_killed_before_and_after_every_write(version: str) -> None:
         assert told_of(bench) == told_of(undisturbed), f"killed at write {moment}"
 
 
-def _killer(moment: int) -> Callable[[], None]:
+def killer(moment: int) -> Callable[[], None]:
     left = iter([*[False] * moment, True])
 
     def kill() -> None:

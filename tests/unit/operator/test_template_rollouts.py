@@ -1,10 +1,13 @@
 """A platform that rolls changed pod templates out by itself: as a canary of each service, and never otherwise."""
 
 import copy
+import itertools
+
+import pytest
 
 from serinus.config import Settings
 from serinus.reconciler import Reconciler
-from tests.unit.operator.test_reconciler import Bench, deployed
+from tests.unit.operator.test_reconciler import Bench, KilledError, deployed, killer, told_of
 
 
 def operated(bench: Bench, *, image: str, updates: str = "Canary") -> Bench:
@@ -157,3 +160,19 @@ def test_a_first_deployment_that_does_not_come_up_gets_the_new_template_at_once(
     bench.cluster.unready.clear()
     bench.run_until("Stable")
     assert bench.cluster.status.get("canary") is None
+
+
+def test_an_upgraded_operator_killed_before_and_after_every_write() -> None:
+    """Wherever it dies, the next one ends up where an undisturbed one does."""
+    undisturbed, moments = operated(deployed(), image=TWO), itertools.count()
+    undisturbed.cluster.interrupt(lambda: next(moments))
+    undisturbed.run_until("Stable", "Promoted")
+    number = next(moments)
+    assert number > 20
+    for moment in range(number):
+        bench = operated(deployed(), image=TWO)
+        bench.cluster.interrupt(killer(moment))
+        with pytest.raises(KilledError):
+            bench.run_until("Stable", "Promoted")
+        operated(bench, image=TWO).run_until("Stable", "Promoted")
+        assert told_of(bench) == told_of(undisturbed), f"killed at write {moment}"
