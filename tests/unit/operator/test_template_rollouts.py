@@ -52,12 +52,18 @@ def test_a_changed_template_goes_through_the_canary() -> None:
     bench = operated(deployed(), image=TWO)
     bench.run_until("Progressing")
     assert images(bench) == {ONE, TWO}
-    _, reason, message = bench.recorder.told[0]
-    assert reason == "CanaryStarted"
-    assert message.startswith(
-        f"Revision {canary_of(bench)} of version 1, which has the platform's present pod template"
-    )
+    stable, canary = bench.cluster.status["stable"]["revision"], canary_of(bench)
     bench.run_until("Stable", "Promoted")
+    assert [(reason, message.partition(".")[0]) for _, reason, message in bench.recorder.told] == [
+        (
+            "CanaryStarted",
+            f"The pods of version 1 are renewed: revision {canary}, which has the platform's present pod template, is "
+            f"being started beside revision {stable}",
+        ),
+        ("StepStarted", "Step 1 of 1: the renewed version 1 gets 50% of the requests and is judged"),
+        ("Promoting", "The renewed version 1 is promoted: The renewed version 1 passed all steps"),
+        ("Promoted", "The renewed version 1 was promoted and serves all requests"),
+    ]
     assert images(bench) == {TWO}
     assert template_up_to_date(bench) == ("True", "UpToDate")
 
@@ -84,6 +90,7 @@ def test_turning_the_updates_on_and_off_writes_nothing() -> None:
 
 def test_a_template_that_fails_is_rolled_back_and_not_tried_again() -> None:
     bench = rolled_back()
+    assert bench.recorder.told[-1][2].startswith("The renewed version 1 was rolled back, the one before it serves. ")
     assert images(bench) == {ONE}
     assert template_up_to_date(bench) == ("False", "TemplateRolledBack")
     bench.cluster.take_calls()

@@ -244,12 +244,7 @@ def _start_canary(situation: Situation) -> Decision:
         message = f"Version {asked.version} has served before, within the rollback window, and is not judged again."
         moved = _moved(situation, started, Phase.PROMOTING, Stage.SCALE_UP, "KnownToBeGood", message)
         return Decision(moved, (Transition("Normal", "Promoting", message),))
-    message = f"Version {asked.version} is being started beside version {state.stable.version}."
-    if asked.template != state.stable.template and asked.version == state.stable.version:
-        message = (
-            f"Revision {asked.name} of version {asked.version}, which has the platform's present pod template, is "
-            f"being started beside revision {state.stable.name}."
-        )
+    message = _start_message(asked, state.stable)
     advice = judgement.min_requests_advice(policy.analysis)
     message = f"{message} {advice}." if advice else message
     moved = _moved(situation, started, Phase.CANARY_STARTING, Stage.SCALING, "NewRevision", message)
@@ -280,9 +275,9 @@ def _leave_for_another_spec(situation: Situation, canary: Revision) -> Decision 
     if asked == canary:
         return None
     if asked == state.stable:
-        message = f"The spec asks for version {asked.version} again; version {canary.version} is taken out."
+        message = f"The spec asks for version {asked.version} again; {_named(situation, canary)} is taken out."
         return _roll_back(situation, canary, "Reverted", message, failed=False)
-    message = f"The spec asks for version {asked.version} now; version {canary.version} is taken out first."
+    message = f"The spec asks for version {asked.version} now; {_named(situation, canary)} is taken out first."
     return _roll_back(situation, canary, "Superseded", message, failed=False)
 
 
@@ -295,7 +290,7 @@ def _obey_command(situation: Situation, canary: Revision) -> Decision | None:
         return _begin_promotion(situation, canary, "PromotedByCommand", "Promotion was asked for by command.")
     if verb is Verb.RETRY and state.rollout.reason == "Environment" and state.analysis is not None:
         afresh = replace(state, analysis=judgement.drop_evidence(state.analysis))
-        message = f"The judgement of version {canary.version} begins anew, by command."
+        message = f"The judgement of {_named(situation, canary)} begins anew, by command."
         moved = _moved(situation, afresh, Phase.PROGRESSING, Stage.ANALYZING, "Retried", message)
         return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
     is_paused = state.rollout.reason == PAUSED_BY_COMMAND
@@ -310,7 +305,7 @@ def _pause_by_command(situation: Situation, canary: Revision) -> Decision:
     """Hold the rollout where it is. It is judged and guarded as before, only its clocks stand still."""
     command = command_line(situation.service, Verb.RESUME, canary.name, situation.now)
     message = (
-        f"The rollout of version {canary.version} was paused by command and holds its weight. To go on, or with "
+        f"The rollout of {_named(situation, canary)} was paused by command and holds its weight. To go on, or with "
         f"promote or abort in place of resume: {command}"
     )
     moved = _moved(situation, situation.state, Phase.PAUSED, None, PAUSED_BY_COMMAND, message)
@@ -320,7 +315,7 @@ def _pause_by_command(situation: Situation, canary: Revision) -> Decision:
 def _resume(situation: Situation, canary: Revision) -> Decision:
     """Go on with the step that was paused: its time begins anew, its pods and its weight are looked at again."""
     state = situation.state
-    message = f"The rollout of version {canary.version} goes on by command."
+    message = f"The rollout of {_named(situation, canary)} goes on by command."
     phase = Phase.PROGRESSING if state.rollout.weight.desired else Phase.CANARY_STARTING
     moved = _moved(situation, state, phase, Stage.SCALING, "Resumed", message)
     return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
@@ -339,7 +334,7 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
         return _roll_back(situation, canary, "DeadlineExceeded", message)
     stable_is_broken = state.stable.name in observed.failures and observed.ready(state.stable.name) == 0
     if stable_is_broken and observed.ready(canary.name) and state.rollout.phase is not Phase.PROMOTING:
-        message = f"Version {state.stable.version} has no ready pod, and version {canary.version} has."
+        message = f"Version {state.stable.version} has no ready pod, and {_named(situation, canary)} has."
         return _begin_promotion(situation, canary, "StableUnhealthy", message)
     return None
 
@@ -364,14 +359,14 @@ def _progress(situation: Situation, canary: Revision) -> Decision:
     if state.rollout.stage is Stage.SCALING:
         if not situation.has_its_pods(canary):
             return Decision(state)
-        message = f"Version {canary.version} is ready for {weight}% of the requests and begins to get them."
+        message = f"{_begin(_named(situation, canary))} is ready for {weight}% of the requests and begins to get them."
         return Decision(_moved(situation, state, Phase.PROGRESSING, Stage.SHIFT_TRAFFIC, "ShiftingTraffic", message))
     if state.rollout.stage is Stage.SHIFT_TRAFFIC:
         if not situation.is_shifted:
             return Decision(_with_refusal(situation))
         analysis = judgement.begin_step(state.analysis or AnalysisStatus())
         number, steps = state.rollout.step_index + 1, len(situation.policy.steps)
-        message = f"Step {number} of {steps}: version {canary.version} gets {weight}% of the requests and is judged."
+        message = f"Step {number} of {steps}: {_named(situation, canary)} gets {weight}% of the requests and is judged."
         judged = replace(state, analysis=analysis)
         moved = _moved(situation, judged, Phase.PROGRESSING, Stage.ANALYZING, "Analyzing", message)
         return Decision(moved, (Transition("Normal", "StepStarted", message),))
@@ -404,7 +399,7 @@ def _looked(situation: Situation, canary: Revision) -> Situation:
         new,
         old,
         look.until,
-        version=f"version {canary.version}",
+        version=_named(situation, canary),
     )
     analysis = analysis.model_copy(update={"query": look.query[:2048]})
     requests = new.requests + old.requests
@@ -459,7 +454,7 @@ def _wait_paused(situation: Situation, canary: Revision, analysis: AnalysisStatu
     """Go on by itself when what the pause is for has passed."""
     state = situation.state
     if state.rollout.reason == "MetricsUnavailable" and isinstance(situation.look, MetricsSample):
-        message = f"The metrics are back; version {canary.version} is judged again."
+        message = f"The metrics are back; {_named(situation, canary)} is judged again."
         moved = _moved(situation, state, Phase.PROGRESSING, Stage.ANALYZING, "MetricsBack", message)
         return Decision(moved, (Transition("Normal", "RolloutResumed", message),))
     if state.rollout.reason in ("InsufficientTraffic", "Inconclusive") and analysis.verdict is Verdict.PASS:
@@ -471,10 +466,10 @@ def _end_undecided_step(situation: Situation, canary: Revision, analysis: Analys
     """Do what the policy says when there were too few requests; with enough of them, a person decides."""
     policy = situation.policy.analysis
     if analysis.step_requests >= policy.min_requests:
-        message = f"Version {canary.version} can neither be passed nor rolled back. {analysis.message}."
+        message = f"{_begin(_named(situation, canary))} can neither be passed nor rolled back. {analysis.message}."
         return _pause(situation, canary, "Inconclusive", message)
     seen = f"{analysis.step_requests} of {policy.min_requests} requests in {situation.elapsed().total_seconds():.0f} s"
-    message = f"Version {canary.version} has seen too few requests to be judged: {seen}."
+    message = f"{_begin(_named(situation, canary))} has seen too few requests to be judged: {seen}."
     if policy.on_insufficient_traffic == "Rollback":
         return _roll_back(situation, canary, "InsufficientTraffic", message)
     if policy.on_insufficient_traffic == "Promote":
@@ -488,14 +483,14 @@ def _pass_step(situation: Situation, canary: Revision) -> Decision:
     evidence = state.analysis.message if state.analysis else ""
     if following < len(policy.steps):
         weight = policy.steps[following].weight_percent
-        message = f"Step {following} passed; version {canary.version} is scaled for {weight}% of the requests."
+        message = f"Step {following} passed; {_named(situation, canary)} is scaled for {weight}% of the requests."
         rollout = state.rollout.model_copy(update={"step_index": following})
         stepped = replace(state, rollout=rollout)
         moved = _moved(situation, stepped, Phase.PROGRESSING, Stage.SCALING, "StepPassed", message)
         return Decision(moved, (Transition("Normal", "StepPassed", f"{message} {evidence}"),))
     if policy.promotion == "Manual":
-        return _pause(situation, canary, "ManualPromotion", f"Version {canary.version} passed all steps.")
-    message = f"Version {canary.version} passed all steps. {evidence}"
+        return _pause(situation, canary, "ManualPromotion", f"{_begin(_named(situation, canary))} passed all steps.")
+    message = f"{_begin(_named(situation, canary))} passed all steps. {evidence}"
     return _begin_promotion(situation, canary, "AllStepsPassed", message)
 
 
@@ -509,7 +504,9 @@ def _pause(situation: Situation, canary: Revision, reason: str, why: str) -> Dec
 
 def _begin_promotion(situation: Situation, canary: Revision, reason: str, why: str) -> Decision:
     moved = _moved(situation, situation.state, Phase.PROMOTING, Stage.SCALE_UP, reason, why)
-    return Decision(moved, (Transition("Normal", "Promoting", f"Version {canary.version} is promoted: {why}"),))
+    return Decision(
+        moved, (Transition("Normal", "Promoting", f"{_begin(_named(situation, canary))} is promoted: {why}"),)
+    )
 
 
 def _promote(situation: Situation, canary: Revision) -> Decision:
@@ -536,7 +533,7 @@ def _promote(situation: Situation, canary: Revision) -> Decision:
 
 def _finish_promotion(situation: Situation, canary: Revision) -> Decision:
     state = situation.state
-    message = f"Version {canary.version} was promoted and serves all requests."
+    message = f"{_begin(_named(situation, canary))} was promoted and serves all requests."
     rollout = _rollout_over(state.rollout).model_copy(update={"former_revisions": _former_revisions(situation, canary)})
     promoted = State(stable=canary, canary=None, rollout=rollout, analysis=state.analysis)
     moved = _moved(situation, promoted, Phase.STABLE, None, "Promoted", message)
@@ -562,7 +559,8 @@ def _roll_back(situation: Situation, canary: Revision, reason: str, why: str, *,
     rollout = state.rollout
     if failed:
         message = (
-            f"Version {canary.version} was rolled back, version {state.stable.version} serves. {_sentence(why)} "
+            f"{_begin(_named(situation, canary))} was rolled back, {_former(situation, canary)} serves. "
+            f"{_sentence(why)} "
             f"Apply a mended version, or try this one again: "
             f"{command_line(situation.service, Verb.RETRY, canary.name, situation.now)}"
         )
@@ -602,6 +600,32 @@ def _failure_of(state: State, revision: Revision) -> FailedRevision | None:
     """Why `revision` was rolled back; None if it was not."""
     failed = (one for one in state.rollout.failed_revisions if one.revision == revision.name)
     return next(failed, None)
+
+
+def _start_message(asked: Revision, stable: Revision) -> str:
+    if asked.version != stable.version:
+        return f"Version {asked.version} is being started beside version {stable.version}."
+    template = ", which has the platform's present pod template," if asked.template != stable.template else ""
+    return (
+        f"The pods of version {stable.version} are renewed: revision {asked.name}{template} is being started beside "
+        f"revision {stable.name}."
+    )
+
+
+def _named(situation: Situation, canary: Revision) -> str:
+    """How messages name the revision that is to take over: the one that serves may be of the same version."""
+    renewed = canary.version == situation.state.stable.version
+    return f"the renewed version {canary.version}" if renewed else f"version {canary.version}"
+
+
+def _former(situation: Situation, canary: Revision) -> str:
+    """How messages name the revision that serves, beside the one that was to take over."""
+    version = situation.state.stable.version
+    return "the one before it" if canary.version == version else f"version {version}"
+
+
+def _begin(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _sentence(cause: str) -> str:
