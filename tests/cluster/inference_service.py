@@ -68,6 +68,10 @@ class InferenceServiceHandle:
         found: list[Manifest] = json.loads(shown)["items"]
         return found
 
+    def pod_uids(self) -> set[str]:
+        """Which pods it has; a replaced one is another."""
+        return {pod["metadata"]["uid"] for pod in self.children("pods")}
+
     def events(self) -> list[tuple[str, str]]:
         """Reason and text of its events, oldest first."""
         selector = f"involvedObject.kind=InferenceService,involvedObject.name={self.name}"

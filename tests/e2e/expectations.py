@@ -13,6 +13,12 @@ RATE = 50.0
 HIGH_RATE = 200.0
 """Requests a second, where it is counted that none is lost."""
 
+LEAVING_SECONDS = 15
+"""How long the pods of a version that goes take to leave: what they lose, they lose in this time."""
+
+QUIET_SECONDS = 10
+"""For so long nothing happens where nothing is to happen."""
+
 
 def deploy(service: InferenceServiceHandle, manifest: Manifest) -> InferenceServiceStatus:
     """Apply the first version and wait until it serves with all its pods."""

@@ -9,7 +9,7 @@ SERVICE = "digits"
 Manifest = dict[str, Any]
 
 
-def digits(version: str, *, replicas: int = 2, model: Manifest | None = None, **spec: Manifest) -> Manifest:
+def digits(version: str, *, replicas: int = 2, model: Manifest | None = None, **spec: Any) -> Manifest:  # noqa: ANN401 - parts of a spec
     """The service at a version. `model` is merged into spec.model; `spec` replaces other parts of the spec."""
     return {
         "apiVersion": "serinus.dev/v1beta1",

@@ -11,6 +11,7 @@ from tests.cluster.inference_service import InferenceServiceHandle
 from tests.cluster.traffic import Exchange, Gateway, flowing
 from tests.e2e.expectations import (
     HIGH_RATE,
+    LEAVING_SECONDS,
     RATE,
     assert_nothing_lost,
     deploy,
@@ -22,7 +23,6 @@ from tests.e2e.manifests import SERVICE, canary, digits
 
 DOMAIN = "models.test"
 WEIGHT = 10
-LEAVING_SECONDS = 15
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import time
 from serinus.api.status import InferenceServiceStatus, Phase
 from tests.cluster import Cluster, installation
 from tests.cluster.inference_service import InferenceServiceHandle, Manifest, condition
+from tests.cluster.outage import outage
 from tests.cluster.traffic import Exchange, flowing
-from tests.e2e.expectations import RATE, assert_nothing_lost, deploy, wait_promoted
+from tests.e2e.expectations import QUIET_SECONDS, RATE, assert_nothing_lost, deploy, wait_promoted
 from tests.e2e.manifests import SERVICE, canary, digits
 
 CHILDREN = "deployments,services,hpa,pdb,controllerrevisions"
-QUIET_SECONDS = 10
 
 
 def test_second_reconcile_writes_nothing(service: InferenceServiceHandle) -> None:
@@ -44,10 +44,16 @@ def test_children_gone_after_delete(service: InferenceServiceHandle) -> None:
     expected = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ControllerRevision"}
     assert kinds == expected
     service.delete()
-    deadline = time.monotonic() + 60
-    while children := service.children():
-        assert time.monotonic() < deadline, [(child["kind"], child["metadata"]["name"]) for child in children]
-        time.sleep(1)
+    _wait_until_childless(service)
+
+
+def test_delete_with_operator_absent_leaves_nothing_stuck(service: InferenceServiceHandle) -> None:
+    deploy(service, digits("1"))
+    service.apply(digits("2"))
+    service.wait_until(lambda status: status.canary is not None, "a rollout has begun", 60)
+    with outage(service.cluster, installation.NAMESPACE, installation.RELEASE):
+        service.delete()
+        _wait_until_childless(service)
 
 
 def test_operator_killed_in_mid_canary_finishes_it(service: InferenceServiceHandle, exchanges: list[Exchange]) -> None:
@@ -80,12 +86,19 @@ def test_another_operator_takes_over_when_the_leader_is_killed(service: Inferenc
 
 def test_upgrade_of_the_operator_restarts_no_model_pod(service: InferenceServiceHandle) -> None:
     deploy(service, digits("1"))
-    before = _pod_uids(service)
+    before = service.pod_uids()
     # Another image for servers is what an upgrade brings; this one does not even exist.
     with installation.upgraded(service.cluster, {"server.image.tag": "next"}):
         service.cluster.kubectl("label", "infsvc", SERVICE, "-n", service.namespace, "seen-by=the-next-operator")
         time.sleep(QUIET_SECONDS)
-        assert _pod_uids(service) == before
+        assert service.pod_uids() == before
+
+
+def _wait_until_childless(service: InferenceServiceHandle) -> None:
+    deadline = time.monotonic() + 60
+    while children := service.children():
+        assert time.monotonic() < deadline, [(child["kind"], child["metadata"]["name"]) for child in children]
+        time.sleep(1)
 
 
 def _has_been_judged(status: InferenceServiceStatus) -> bool:
@@ -110,10 +123,6 @@ def _managed_fields(service: InferenceServiceHandle, manifest: Manifest) -> list
     )  # fmt: skip
     found: list[Manifest] = json.loads(shown)["metadata"]["managedFields"]
     return found
-
-
-def _pod_uids(service: InferenceServiceHandle) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in service.children("pods")}
 
 
 def _leader(cluster: Cluster) -> str:

@@ -6,12 +6,13 @@ import requests
 
 from examples.digits.train import Model
 from serinus.api.status import Phase, Verdict
-from tests.cluster import prometheus
 from tests.cluster.cluster import Cluster
 from tests.cluster.inference_service import InferenceServiceHandle, condition
+from tests.cluster.outage import outage
 from tests.cluster.traffic import Exchange, flowing
 from tests.e2e.expectations import (
     HIGH_RATE,
+    LEAVING_SECONDS,
     RATE,
     assert_nothing_lost,
     deploy,
@@ -23,9 +24,6 @@ from tests.e2e.manifests import SERVICE, canary, digits
 
 HELD_SECONDS = 30
 """How long Prometheus is away at least: longer than the step of a rollout that would pass."""
-
-LEAVING_SECONDS = 15
-"""How long the pods of a version that goes take to leave: what they lose, they lose in this time."""
 
 
 def test_first_deployment_has_no_canary(
@@ -133,7 +131,7 @@ def test_prometheus_down_holds_then_resumes(
     with flowing(cluster, service.namespace, SERVICE, exchanges, RATE) as traffic:
         service.apply(digits("2", canary=canary(33, seconds=20)))
         judged = service.wait_until(is_being_judged, "version 2 is being judged", 60)
-        with prometheus.taken_away(cluster):
+        with outage(cluster, "monitoring", "prometheus"):
             blind = service.wait_until(
                 lambda status: condition(status, "MetricsAvailable")[0] == "False", "it says that it is blind", 60
             )
