@@ -65,9 +65,15 @@ def test_unloadable_model_rolled_back_and_named(stable: InferenceServiceHandle, 
 
 
 def test_crash_looping_version_rolled_back(stable: InferenceServiceHandle) -> None:
-    """Each start of its server is killed for the memory that it takes."""
-    fault = Fault({"resources": tiny_memory()}, "OOMKilled", ("server", "limits.memory"))
+    """Its store may yet be reached, so that it is tried again and again."""
+    words = ("fetch", "exits with code 13 again and again", "https://models.invalid/model.onnx")
+    fault = Fault({"model": {"uri": "https://models.invalid/model.onnx"}}, "Unreachable", words)
     _assert_rolled_back_and_named(stable, "crash_looping", fault)
+
+
+def test_oom_killed_model_rolled_back(stable: InferenceServiceHandle) -> None:
+    fault = Fault({"resources": tiny_memory()}, "OOMKilled", ("server", "limits.memory"))
+    _assert_rolled_back_and_named(stable, "oom_killed", fault)
 
 
 def _assert_rolled_back_and_named(stable: InferenceServiceHandle, name: str, fault: Fault) -> None:
