@@ -33,6 +33,7 @@ RIGHTS: Final[Mapping[str, set[str]]] = {
     "apps/deployments": OWN,
     "apps/deployments/scale": {"patch"},
     "apps/controllerrevisions": OWN,
+    "/configmaps": OWN,
     "/services": OWN,
     "autoscaling/horizontalpodautoscalers": OWN,
     "policy/poddisruptionbudgets": OWN,
@@ -151,7 +152,14 @@ def orphans(world: World) -> list[str]:
     return [kind for kind in KINDS if any("ownerReferences" not in one["metadata"] for one in world.objects(kind))]
 
 
-KINDS: Final = ("Deployment", "ControllerRevision", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+KINDS: Final = (
+    "Deployment",
+    "ControllerRevision",
+    "ConfigMap",
+    "Service",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+)
 
 
 def live_through_everything(world: World) -> None:
@@ -229,6 +237,7 @@ def test_operator_makes_children_rests_and_stops_when_told(server: ControlPlane,
     with installed(server, "resting", {"watchNamespaces": [world.namespace]}, tmp_path) as operator:
         deploy(world)
         assert sorted(one["kind"] for one in world.owned()) == [
+            "ConfigMap",
             "ControllerRevision",
             "Deployment",
             "PodDisruptionBudget",
