@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from serinus.core.names import policy_name
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.faulty_proxy import Answer, Delay, Fault, Request
 from tests.contract import api
@@ -77,6 +78,7 @@ def test_api_429_500_409_410_storms(answers: list[Answer], server: ControlPlane,
         assert sorted(children(world)) == sorted(
             f"{kind} {name}"
             for kind, name in (
+                ("ConfigMap", policy_name(NAME)),
                 ("ControllerRevision", world.only("ControllerRevision")["metadata"]["name"]),
                 ("Deployment", world.only("Deployment")["metadata"]["name"]),
                 ("PodDisruptionBudget", NAME),

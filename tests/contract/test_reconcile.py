@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from serinus.api.status import Phase
-from serinus.core.names import COMMAND_ANNOTATION, SERVICE_LABEL
+from serinus.core.names import COMMAND_ANNOTATION, SERVICE_LABEL, policy_name
 from serinus.core.projection import slim_service
 from serinus.ports import ApiConflictError
 from tests.contract import api
@@ -35,6 +35,7 @@ def test_children_are_made(world: World) -> None:
     revision = world.status().stable
     assert revision is not None
     assert sorted((one["kind"], one["metadata"]["name"]) for one in world.owned()) == [
+        ("ConfigMap", policy_name("fraud")),
         ("ControllerRevision", f"fraud-{revision.revision}"),
         ("Deployment", f"fraud-{revision.revision}"),
         ("HorizontalPodAutoscaler", "fraud"),
@@ -95,7 +96,7 @@ def test_all_that_was_made_goes_with_its_owner(world: World) -> None:
         "controller": True,
         "blockOwnerDeletion": False,
     }
-    assert owners == [[expected]] * 7
+    assert owners == [[expected]] * 8
     assert [one for one in world.owned() if one["metadata"].get("finalizers")] == []
 
 
