@@ -32,6 +32,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     "gateway.name": "shared",
     "gateway.namespace": "gateways",
     "gateway.domain": "models.example",
+    "tokenReview.enabled": True,
     "watchNamespaces": ["risk", "search"],
     "workers": 8,
     "serviceAccount.annotations": {"iam.example/role": "serinus"},

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from tests.cluster import archives, images
 from tests.cluster.cluster import Cluster
@@ -13,13 +14,14 @@ from tests.cluster.progress import step
 CHART = Path(__file__).parents[2] / "charts" / "serinus"
 NAMESPACE = "serinus-system"
 RELEASE = "serinus"
-SETTINGS = {
+SETTINGS: Final[Mapping[str, str | bool]] = {
     "image.repository": "localhost/serinus-operator",
     "image.tag": "dev",
     "server.image.repository": "localhost/serinus-server",
     "server.image.tag": "dev",
     # As tests/cluster/addons/prometheus.yaml has it.
     "prometheus.scrapeInterval": "2s",
+    "tokenReview.enabled": True,
 }
 
 
@@ -33,7 +35,7 @@ def install(cluster: Cluster) -> None:
 
 
 @contextmanager
-def upgraded(cluster: Cluster, settings: Mapping[str, str]) -> Iterator[None]:
+def upgraded(cluster: Cluster, settings: Mapping[str, str | bool]) -> Iterator[None]:
     """The release with some settings changed, until the block ends."""
     before = cluster.helm("get", "values", RELEASE, "--namespace", NAMESPACE, "--output", "json")
     values = json.loads(before)
@@ -53,8 +55,8 @@ def uninstall(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
 
 
-def _upgrade(cluster: Cluster, settings: Mapping[str, str]) -> None:
-    flags = [part for name, value in settings.items() for part in ("--set-string", f"{name}={value}")]
+def _upgrade(cluster: Cluster, settings: Mapping[str, str | bool]) -> None:
+    flags = [part for name, value in settings.items() for part in ("--set-json", f"{name}={json.dumps(value)}")]
     command = ("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "2m")
     with step(f"helm {command[0]} --install {RELEASE} charts/serinus"):
         try:

@@ -71,6 +71,8 @@ class Settings(SpecModel):
     """A watch that brings nothing for so long is opened anew; the API server sends a bookmark every minute."""
     gateway: GatewaySettings | None = None
     """None: requests are shared out by numbers of pods."""
+    token_review: bool = False
+    """Whether the pods of InferenceServices may ask the API server about tokens."""
     lease: LeaseSettings | None = None
     """None: this operator is the only one, and works at once."""
 

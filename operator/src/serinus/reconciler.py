@@ -14,6 +14,7 @@ from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
 from serinus.core import canary, conditions, names, suspension
+from serinus.core.access_control import access_controlled
 from serinus.core.command import Command, parse_command
 from serinus.core.desired import as_begun, desired, service_url
 from serinus.core.identity import Identity
@@ -21,6 +22,7 @@ from serinus.core.observe import Children, Observed, observe
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.core.projection import slim_service
 from serinus.core.report import status_of
+from serinus.core.revision import asks_kubernetes
 from serinus.core.state import State, state_of
 from serinus.core.template_updates import asked_revision, deployed_revision, template_changes
 from serinus.core.traffic import unreachable_weight
@@ -43,6 +45,11 @@ logger: Final = logging.getLogger(__name__)
 _NO_GATEWAY: Final = (
     "spec.canary.traffic.mode: GatewayAPI needs a Gateway, and this platform has none: the operator's settings name it "
     "(gateway.name of the chart). Use Auto or Replicas, or ask the platform team."
+)
+
+_MAY_NOT_REVIEW: Final = (
+    "spec.access.mode: KubernetesToken needs pods that may ask the API server about tokens, and on this platform they "
+    "may not: tokenReview.enabled of the chart lets them. Use APIKey, or ask the platform team."
 )
 
 REFUSED_RETRY: Final = timedelta(minutes=1)
@@ -109,6 +116,8 @@ class Reconciler:
         has_gateway = self._settings.gateway is not None
         if spec.canary.traffic.mode == "GatewayAPI" and not has_gateway:
             return _NO_GATEWAY
+        if asks_kubernetes(spec) and not self._settings.token_review:
+            return _MAY_NOT_REVIEW
         return unreachable_weight(spec, has_gateway=has_gateway)
 
     def forget(self, namespace: str, name: str) -> None:
@@ -158,6 +167,7 @@ class Reconciler:
         assertions = (
             *conditions.assess(decision.state, begun, look, self._memory(service).refusal, spec.canary),
             self._template_up_to_date(identity, situation, decision.state),
+            access_controlled(identity, spec, decision.state.deployed, observed),
         )
         url = service_url(_identity(service), decision.state, spec, self._settings.gateway)
         written = self._write_status(service, before, decision.state, begun, assertions, url, now)

@@ -149,7 +149,7 @@ def after(story: list[Happening]) -> WatchedWorld:
 
 
 @given(stories)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_a_promotion_has_a_reason(story: list[Happening]) -> None:
     world = after(story)
     promotions = [one.message for one in world.told if one.reason == "Promoting"]
@@ -161,7 +161,7 @@ def test_a_promotion_has_a_reason(story: list[Happening]) -> None:
 
 
 @given(stories)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_a_rollout_that_is_over_stays_over(story: list[Happening]) -> None:
     world = after(story)
     world.settle()
@@ -178,7 +178,7 @@ def test_a_rollout_that_is_over_stays_over(story: list[Happening]) -> None:
 
 
 @given(stories)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_every_rollout_comes_to_an_end(story: list[Happening]) -> None:
     world = after(story)
     world.unready.clear()
@@ -190,7 +190,7 @@ def test_every_rollout_comes_to_an_end(story: list[Happening]) -> None:
 
 
 @given(stories)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_requests_find_a_pod_as_long_as_stable_has_one(story: list[Happening]) -> None:
     world = after(story)
     world.settle()
@@ -200,7 +200,7 @@ def test_requests_find_a_pod_as_long_as_stable_has_one(story: list[Happening]) -
 
 
 @given(stories)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_a_visit_more_changes_nothing(story: list[Happening]) -> None:
     world = after(story)
     world.settle()
@@ -210,7 +210,7 @@ def test_a_visit_more_changes_nothing(story: list[Happening]) -> None:
 
 
 @given(stories, versions)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_going_back_to_stable_always_works(story: list[Happening], version: str) -> None:
     """Whatever has happened: a spec that asks for the version that serves is served by it, without a judgement."""
     world = deployed(spec_of("1"))

@@ -260,7 +260,7 @@ operations = st.lists(
 
 
 @given(operations)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_key_is_lost_and_none_is_with_two_workers(steps: list[tuple[str, str]]) -> None:
     async def story(bench: Bench) -> None:
         owed: set[str] = set()

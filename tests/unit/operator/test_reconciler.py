@@ -14,7 +14,11 @@ from serinus.reconciler import REFUSED_RETRY, Reconciler, Result
 from tests.unit.operator.fake_cluster import START, FakeClock, FakeCluster, FakeMetrics, FakeRecorder, service_of
 
 SETTINGS = Settings.model_validate(
-    {"server": {"image": "registry.example/serinus-server:1"}, "prometheus": {"url": "http://prometheus:9090"}}
+    {
+        "server": {"image": "registry.example/serinus-server:1"},
+        "prometheus": {"url": "http://prometheus:9090"},
+        "tokenReview": True,
+    }
 )
 
 QUICK = {
@@ -268,6 +272,21 @@ def test_two_services_do_not_touch_each_other() -> None:
     bench.cluster.objects["Service", "other"] = foreign
     bench.settle()
     assert bench.cluster.take_calls() == []
+
+
+def test_a_platform_that_lets_no_pod_ask_about_tokens_says_so_and_leaves_what_runs() -> None:
+    bench = deployed()
+    before = bench.children()
+    bench.reconciler = Reconciler(
+        bench.cluster, bench.metrics, bench.recorder, SETTINGS.model_copy(update={"token_review": False}), bench.clock
+    )
+    bench.cluster.edit(access={"mode": "KubernetesToken"})
+    bench.settle()
+    assert bench.children() == before
+    told = bench.cluster.condition("Ready")
+    assert told is not None
+    assert told["reason"] == "InvalidSpec"
+    assert "tokenReview.enabled of the chart" in told["message"]
 
 
 def upgraded(bench: Bench, image: str = "registry.example/serinus-server:2") -> Bench:

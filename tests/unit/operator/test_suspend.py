@@ -34,6 +34,7 @@ def test_a_suspended_service_serves_and_says_that_it_is_suspended() -> None:
     suspend(bench)
     assert bench.cluster.take_calls() == ["status"]
     assert conditions(bench) == {
+        "AccessControlled": "False",
         "MetricsAvailable": "Unknown",
         "Ready": "True",
         "RolloutHealthy": "True",

@@ -24,7 +24,7 @@ _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
 _MENDED: Final = "Once that is put right its pods start by themselves; another spec is taken up at once."
 
-_KEPT: Final = ("MetricsAvailable", "RolloutHealthy", "TemplateUpToDate")
+_KEPT: Final = ("AccessControlled", "MetricsAvailable", "RolloutHealthy", "TemplateUpToDate")
 """Conditions that keep what they said before when nothing new is known."""
 
 _MOVING_PHASES: Final = frozenset(

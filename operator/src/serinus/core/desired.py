@@ -49,9 +49,7 @@ def desired(
     # The policy comes first: a pod does not start without it.
     manifests = [_policy_manifest(identity, spec)]
     replicas: dict[str, int] = {}
-    for revision in (state.stable, state.canary):
-        if revision is None:
-            continue
+    for revision in state.deployed:
         template = _pinned_template(identity, spec, asked, revision, observed, server)
         if template is not None:
             number = _number(revision, state, observed.history)
@@ -209,7 +207,6 @@ def _route_manifests(
 ) -> list[Manifest]:
     """A Service for each revision, and the route that shares the requests out between them."""
     owned: dict[str, Any] = {"namespace": identity.namespace, "owners": [identity.owner_reference()]}
-    revisions = [revision for revision in (state.stable, state.canary) if revision is not None]
     services = [
         render(
             "service.yaml.j2",
@@ -219,7 +216,7 @@ def _route_manifests(
             has_grpc="gRPC" in spec.server.protocols,
             **owned,
         )
-        for revision in revisions
+        for revision in state.deployed
     ]
     backends = [
         {"name": names.workload_name(identity.name, revision), "port": 80, "weight": weight}
@@ -310,7 +307,7 @@ def _kept_revisions(state: State, history: Mapping[str, int], limit: int) -> fro
     One that was rolled back is not kept: tried again, it gets the present pod template, in which what failed it may be
     mended.
     """
-    live = {revision.name for revision in (state.stable, state.canary) if revision is not None}
+    live = {revision.name for revision in state.deployed}
     failed = {one.revision for one in state.rollout.failed_revisions}
     former = sorted(history.keys() - live - failed, key=lambda name: -history[name])
     return frozenset(live | set(former[:limit]))

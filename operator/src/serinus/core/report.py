@@ -20,9 +20,8 @@ def status_of(
     now: datetime,
 ) -> InferenceServiceStatus:
     """The status for `state` and what is observed."""
-    deployed = [revision for revision in (state.stable, state.canary) if revision is not None]
-    ready = sum(observed.ready(revision.name) for revision in deployed)
-    wanted = sum(observed.replicas(revision.name) for revision in deployed)
+    ready = sum(observed.ready(revision.name) for revision in state.deployed)
+    wanted = sum(observed.replicas(revision.name) for revision in state.deployed)
     return InferenceServiceStatus(
         observed_generation=generation,
         stable=_revision_status(state.stable, observed),

@@ -15,6 +15,11 @@ class State:
     rollout: Rollout
     analysis: AnalysisStatus | None = None
 
+    @property
+    def deployed(self) -> tuple[Revision, ...]:
+        """The revisions that have pods."""
+        return (self.stable,) if self.canary is None else (self.stable, self.canary)
+
 
 def state_of(status: InferenceServiceStatus) -> State | None:
     """The state that `status` keeps; None before the first visit."""
