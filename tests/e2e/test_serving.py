@@ -152,5 +152,4 @@ def test_a_pipeline_is_served_over_rest_and_grpc(service: InferenceServiceHandle
             response_deserializer=messages.ModelInferResponse.FromString,
         )
         answer = infer(request, timeout=20)
-    label = int.from_bytes(answer.raw_output_contents[0], "little")
-    assert label == exchanges[0].label
+    assert list(answer.outputs[0].contents.int64_contents) == [exchanges[0].label]

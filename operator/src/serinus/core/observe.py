@@ -40,6 +40,8 @@ _PERMANENT_REASONS: Final = frozenset(
         "ModelNotFound",
         "ModelLoadFailed",
         "WarmUpFailed",
+        "InvalidPolicy",
+        "InvalidAPIKeys",
     }
 )
 """What our own containers say when they end for a reason that another try will not change."""
@@ -54,6 +56,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "AccessDenied": "See that the Secret that spec.model.credentials names holds credentials that may read the model.",
     "NotFound": "Correct spec.model.uri, or put the model there.",
     "InvalidURI": "Correct spec.model.uri.",
+    "InvalidAPIKeys": "Correct the Secret of the service's API keys; `serinus-server api-key` makes its lines.",
     "OOMKilled": "Raise spec.resources.limits.memory.",
 }
 """What to do about a failure, by its reason."""
