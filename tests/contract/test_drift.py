@@ -69,6 +69,8 @@ TIED: Final = (
     "Deployment/spec/template/metadata/labels/serinus.dev",
     "Deployment/spec/template/spec/containers/0/volumeMounts/0/name",
     "Deployment/spec/template/spec/containers/0/volumeMounts/1/name",
+    "Deployment/spec/template/spec/containers/0/volumeMounts/2/name",
+    "Deployment/spec/template/spec/containers/0/volumeMounts/3/name",
     "Deployment/spec/template/spec/initContainers/0/volumeMounts/0/name",
     "Deployment/spec/template/spec/initContainers/0/volumeMounts/1/name",
     "HorizontalPodAutoscaler/spec/metrics/0/type",
