@@ -87,6 +87,12 @@ VALID: Final = (
             "allowedUsers": ["system:serviceaccount:shop:web"],
             "allowedGroups": ["system:serviceaccounts:risk"],
         },
+        "spec.audit": {
+            "url": "http://collector.audit.svc:8080/serinus?tenant=risk",
+            "sample": "0.5%",
+            "redact": ["face"],
+            "maxTensorBytes": 64,
+        },
         "spec.resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
         "spec.autoscaling": {"minReplicas": 2, "maxReplicas": 10, "targets": {"cpuUtilizationPercent": 60}},
         "spec.canary": {
@@ -372,6 +378,18 @@ INVALID: Final = (
     *_wrong("spec.quota.requestsPerSecond", "greater than or equal to 1", no_requests_at_all=0),
     *_wrong("spec.quota.requestsPerSecond", "must be of type integer", half_a_request=0.5),
     *_wrong("spec.access", _NEEDED, access_without_a_mode={}),
+    *_wrong("spec.audit", _NEEDED, audit_to_nowhere={}),
+    *_wrong(
+        "spec.audit.url",
+        "should match",
+        audit_to_a_file="file:///etc/passwd",
+        audit_with_credentials="https://me:secret@collector/",
+    ),
+    *_wrong("spec.audit", "must be more than 0%", audit_of_nothing={"url": "http://c/", "sample": "0.0%"}),
+    *_wrong("spec.audit", "Duplicate value", redacted_twice={"url": "http://c/", "redact": ["a", "a"]}),
+    *_wrong(
+        "spec.audit", "less than or equal to 1048576", audit_of_too_much={"url": "http://c/", "maxTensorBytes": 1048577}
+    ),
     *_wrong("spec.access.mode", 'supported values: "APIKey", "KubernetesToken"', unknown_access="None"),
     *_wrong("spec.access", "of the mode KubernetesToken", users_with_keys={"mode": "APIKey", "allowedUsers": ["web"]}),
     *_wrong("spec.access", "Duplicate value", user_twice={"mode": "KubernetesToken", "allowedUsers": ["a", "a"]}),

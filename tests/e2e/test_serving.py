@@ -19,7 +19,7 @@ from serinus_server.api_keys import make_api_key, stored_form
 from serinus_server.grpc_api import open_inference_grpc_pb2 as messages
 from tests.cluster import Cluster, object_store
 from tests.cluster.inference_service import InferenceServiceHandle, condition
-from tests.cluster.traffic import Exchange
+from tests.cluster.traffic import IMAGE, Exchange
 from tests.e2e.expectations import deploy
 from tests.e2e.manifests import SERVICE, digits
 
@@ -101,6 +101,47 @@ def test_kubernetes_tokens_let_in_who_is_allowed(service: InferenceServiceHandle
         assert predict(url, body, token(service, "stranger", audience)).status == 403
         assert predict(url, body, token(service, "web", "somebody-else")).status == 401
         assert predict(url, body).status == 401
+
+
+SINK = """
+import http.server, sys
+class Sink(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        sys.stdout.write(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        sys.stdout.flush()
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("", 8080), Sink).serve_forever()
+"""
+
+
+def sink_pod() -> dict[str, Any]:
+    """A collector of audit records that prints them."""
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    pod = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    container = {"name": "sink", "image": IMAGE, "command": ["python", "-c", SINK], "securityContext": security}
+    spec = {"containers": [container], "securityContext": pod, "automountServiceAccountToken": False}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sink"}, "spec": spec}
+
+
+def test_an_audit_trail_is_kept(service: InferenceServiceHandle, exchanges: list[Exchange]) -> None:
+    kubectl, namespace = service.cluster.kubectl, ("-n", service.namespace)
+    kubectl("apply", *namespace, "-f", "-", input=json.dumps(sink_pod()))
+    kubectl("wait", *namespace, "pod/sink", "--for=condition=Ready", "--timeout=60s")
+    address = kubectl("get", *namespace, "pod/sink", "-o", "jsonpath={.status.podIP}")
+    audit = {"url": f"http://{address}:8080/", "redact": ["pixels"]}
+    deploy(service, digits("1", replicas=1, audit=audit))
+    with service.cluster.port_forward(service.namespace, SERVICE, 80) as url:
+        assert predict(url, exchanges[0].body, {"X-Request-ID": "asked-once"}).status == 200
+    within(30, lambda: "asked-once" in kubectl("logs", *namespace, "sink"), "the record arrives")
+    [record] = [json.loads(line) for line in kubectl("logs", *namespace, "sink").splitlines()]
+    [pixels], [label] = record["inputs"], record["outputs"]
+    assert pixels["redacted"] is True
+    assert "data" not in pixels
+    assert label["data"] == [exchanges[0].label]
+    assert (record["id"], record["version"]) == ("asked-once", "1")
 
 
 @pytest.fixture(scope="module")

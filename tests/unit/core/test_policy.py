@@ -6,7 +6,7 @@ import pytest
 
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.core.policy import policy_document
-from serinus_server.policy import AccessMode, AccessPolicy, Limits, Policy, parse_policy
+from serinus_server.policy import AccessMode, AccessPolicy, AuditPolicy, AuditSink, Limits, Policy, parse_policy
 
 MODEL = {"model": {"uri": "s3://models/fraud/1/model.onnx", "version": "1"}}
 
@@ -29,6 +29,11 @@ def document(**spec: Any) -> str:  # noqa: ANN401 - parts of a spec
             {"access": {"mode": "APIKey"}, "quota": {"perClient": {"maxConcurrentRequests": 2}}},
             Policy(limits_per_client=Limits(None, 0, 2), access=AccessPolicy(AccessMode.API_KEY)),
             id="a quota for each key",
+        ),
+        pytest.param(
+            {"audit": {"url": "https://c/", "sample": "0.5%", "redact": ["face"], "maxTensorBytes": 64}},
+            Policy(audit=AuditPolicy(0.5, AuditSink(url="https://c/"), frozenset({"face"}), 64)),
+            id="an audit trail",
         ),
         pytest.param(
             {"access": {"mode": "KubernetesToken"}},

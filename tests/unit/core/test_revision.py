@@ -46,6 +46,7 @@ def test_what_the_pods_run_is_a_new_revision(change: dict[str, Any]) -> None:
         pytest.param({"canary": {"promotion": "Manual"}}, id="policy"),
         pytest.param({"quota": {"requestsPerSecond": 5}}, id="quota"),
         pytest.param({"access": {"mode": "APIKey"}}, id="access by key"),
+        pytest.param({"audit": {"url": "http://collector/"}}, id="audit"),
         pytest.param({"server": {"batching": "Auto", "limits": {}}}, id="defaults of the server written out"),
         pytest.param({"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}, id="defaults written out"),
     ],

@@ -44,6 +44,7 @@ PIPELINE: Final = {
     "model.pipeline": [{"name": "preprocess", "file": "preprocess.onnx"}, {"name": "model", "file": "model.onnx"}],
 }
 TOKENS: Final = {"access.mode": "KubernetesToken"}
+AUDIT: Final = {"audit.url": "http://collector.audit.svc/serinus"}
 RATE: Final = {"quota.requestsPerSecond": 50}
 
 
@@ -175,6 +176,10 @@ EFFECTS: Final[dict[str, Effect]] = {
     "access.mode": Effect("APIKey", manifests),
     "access.allowedUsers": Effect(["system:serviceaccount:shop:web"], manifests, given=TOKENS),
     "access.allowedGroups": Effect(["system:serviceaccounts:shop"], manifests, given=TOKENS),
+    "audit.url": Effect("https://collector.example/", manifests, given=AUDIT),
+    "audit.sample": Effect("1%", manifests, given=AUDIT),
+    "audit.redact": Effect(["face"], manifests, given=AUDIT),
+    "audit.maxTensorBytes": Effect(64, manifests, given=AUDIT),
     "resources.requests.cpu": Effect("2", manifests),
     "resources.requests.memory": Effect("2Gi", manifests),
     "resources.limits.cpu": Effect("3", manifests),

@@ -18,6 +18,7 @@ from serinus.core.revision import revision_of
 from tests.unit.core import rollouts
 from tests.unit.core.test_templates import HOSTILE, substituted
 from tests.unit.operator.test_every_spec_field_has_an_effect import (
+    AUDIT,
     BASE,
     FRAUD,
     GATEWAY,
@@ -41,6 +42,8 @@ TEXTS: Final[dict[str, str]] = {
     "server.limits.maxBodySize": "1717Ki",
     "server.limits.requestTimeout": "17s",
     "access.mode": "APIKey",
+    "audit.url": "http://m4rk/",
+    "audit.sample": "17%",
     "resources.requests.cpu": "1717m",
     "resources.requests.memory": "1717Mi",
     "resources.limits.cpu": "3717m",
@@ -74,8 +77,8 @@ PLAUSIBLE: Final = {
 def base(path: str) -> Spec:
     """A spec that has a place for the field."""
     spec = BASE
-    if path.startswith("model.pipeline"):
-        for name, value in PIPELINE.items():
+    for part, surroundings in (("model.pipeline", PIPELINE), ("audit", AUDIT)):
+        for name, value in surroundings.items() if path.startswith(part) else ():
             spec = changed(spec, name, value)
     return spec
 
@@ -87,7 +90,11 @@ def read(spec: Spec) -> InferenceServiceSpec:
 def manifests(spec: InferenceServiceSpec) -> object:
     asked = revision_of(spec)
     state = first_state(asked, rollouts.START)
-    return list(desired(FRAUD, spec, asked, state, Observed(), SERVER, GATEWAY).manifests)
+    made = list(desired(FRAUD, spec, asked, state, Observed(), SERVER, GATEWAY).manifests)
+    for one in made:
+        if one["kind"] == "ConfigMap":
+            one["data"] = {name: json.loads(text) for name, text in one["data"].items()}
+    return made
 
 
 def check(path: str, text: str) -> None:

@@ -1,11 +1,11 @@
-"""How the server of an inference service answers, and whom: the spec's parts server, quota and access."""
+"""How the server of an inference service answers, whom, and what is kept of it: server, quota, access and audit."""
 
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from serinus.api import units
-from serinus.api.base import Duration, Quantity, SpecModel, Whole, cel_rule, cel_rules
+from serinus.api.base import Duration, Percentage, Quantity, SpecModel, Whole, cel_rule, cel_rules
 
 _LONGEST_REQUEST: Final = "10m"
 _SHORTEST_REQUEST: Final = "10ms"
@@ -182,3 +182,52 @@ class Access(SpecModel):
         if self.mode != "KubernetesToken" and (self.allowed_users or self.allowed_groups):
             raise ValueError("allowedUsers and allowedGroups are of the mode KubernetesToken")
         return self
+
+
+_Tensor = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Audit(SpecModel):
+    """Which requests and replies are kept, and where."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^https?://[^/@\s]+(/\S*)?$",
+        description="Where records go, by POST as JSON lines, such as http://collector.audit.svc/serinus. No request "
+        "ever waits for it; records that it is too slow for are dropped and counted in serinus_audit_records_total.",
+    )
+    sample: Percentage = Field(
+        default="100%",
+        description="The share of the successful requests that is kept, such as 100% or 0.5%.",
+        json_schema_extra=cel_rules(
+            cel_rule(
+                "!self.matches('^0+([.]0+)?%$')", "audit.sample must be more than 0%; to keep nothing, leave out audit"
+            )
+        ),
+    )
+    redact: Annotated[tuple[_Tensor, ...], Field(max_length=64)] = Field(
+        default=(),
+        description="Names of inputs and outputs whose contents are never kept.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    max_tensor_bytes: Whole = Field(
+        default=4096,
+        ge=1,
+        le=1 << 20,
+        description="How many bytes of each tensor are kept; of a larger one the first.",
+    )
+
+    @field_validator("sample")
+    @classmethod
+    def _something_is_kept(cls, sample: str) -> str:
+        if units.parse_percentage(sample) == 0:
+            raise ValueError("must be more than 0%; to keep nothing, leave out audit")
+        return sample
+
+    @field_validator("redact")
+    @classmethod
+    def _tensors_are_named_once(cls, redact: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(redact)) < len(redact):
+            raise ValueError("must hold each name once")
+        return redact

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from serinus.api import units
 from serinus.api.base import Duration, Percentage, Quantity, SpecModel, TruthValue, Whole, cel_rule, cel_rules
 from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
-from serinus.api.serving import Access, Quota, Server
+from serinus.api.serving import Access, Audit, Quota, Server
 
 GROUP: Final = "serinus.dev"
 VERSION: Final = "v1beta1"
@@ -534,6 +534,10 @@ class InferenceServiceSpec(SpecModel):
         default=None,
         description="Who may ask. A change restarts nothing, but for going over to or from KubernetesToken. Left out: "
         "everyone who reaches the pods.",
+    )
+    audit: Audit | None = Field(
+        default=None,
+        description="Which requests and replies are kept. A change restarts nothing. Left out: none.",
     )
     autoscaling: Autoscaling = Field(
         default=Autoscaling(), description="How many pods serve the model. A change takes effect at once."

@@ -16,7 +16,7 @@ def workload_name(service: str, revision: str) -> str:
 
 
 def policy_name(service: str) -> str:
-    """Name of the ConfigMap that tells the pods their quota and access."""
+    """Name of the ConfigMap that tells the pods their quota, access and audit."""
     return f"{service}-policy"
 
 

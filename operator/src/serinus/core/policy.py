@@ -1,4 +1,4 @@
-"""What the pods of a service are told while they run: whom to let in, and how much each may ask for."""
+"""What the pods of a service are told while they run: whom to let in, how much each may ask for, what to keep."""
 
 import json
 from typing import Any
@@ -14,6 +14,13 @@ def policy_document(spec: InferenceServiceSpec, namespace: str, name: str) -> st
         parts["quota"] = spec.quota.model_dump(mode="json", by_alias=True, exclude_none=True)
     if spec.access is not None:
         parts["access"] = _access(spec.access, token_audience(namespace, name))
+    if spec.audit is not None:
+        parts["audit"] = {
+            "samplePercent": float(spec.audit.sample.removesuffix("%")),
+            "sink": {"url": spec.audit.url},
+            "redact": list(spec.audit.redact),
+            "maxTensorBytes": spec.audit.max_tensor_bytes,
+        }
     return json.dumps(parts, sort_keys=True, indent=2)
 
 

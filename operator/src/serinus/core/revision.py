@@ -26,8 +26,8 @@ def revision_of(spec: InferenceServiceSpec, template: str | None = None) -> Revi
     """The revision that `spec` asks for, of any pod template, or of that with the digest `template`.
 
     The hash covers what a pod runs: the model, its server and its resources; and the time of a restart that was asked
-    for. Scaling, quota, access and the canary policy are not in it, so that changing them starts no rollout. What was
-    added to the API later is in it only where it is used, so that an upgrade starts none either.
+    for. Scaling, quota, access, audit and the canary policy are not in it, so that changing them starts no rollout.
+    What was added to the API later is in it only where it is used, so that an upgrade starts none either.
     """
     runs: dict[str, Any] = {
         "model": spec.model.model_dump(mode="json", by_alias=True, exclude_none=True),
