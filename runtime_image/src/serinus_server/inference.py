@@ -114,7 +114,7 @@ class Inference:
         if executor is None:
             return self._refuse(NOT_READY)
         reason = self._admission.refusal(size)
-        if reason is None and executor.expected_wait() > self.timeout:
+        if reason is None and not executor.can_answer_within(self.timeout):
             reason = "deadline"
         if reason is not None:
             return self._refuse(reason)
