@@ -13,7 +13,7 @@ from serinus.api.status import InferenceServiceStatus
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
-from serinus.core import canary, conditions, names, suspension
+from serinus.core import canary, conditions, names, schedule, suspension
 from serinus.core.access_control import access_controlled
 from serinus.core.command import Command, parse_command
 from serinus.core.desired import as_begun, desired, service_url
@@ -23,6 +23,7 @@ from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.core.projection import slim_service
 from serinus.core.report import status_of
 from serinus.core.revision import asks_kubernetes
+from serinus.core.situation import Situation, Transition
 from serinus.core.state import State, state_of
 from serinus.core.template_updates import asked_revision, deployed_revision, template_changes
 from serinus.core.traffic import unreachable_weight
@@ -151,7 +152,7 @@ class Reconciler:
         resumed = suspension.resume(state, now)
         state = resumed.state
         look = self._look(service, state, observed, now)
-        situation = canary.Situation(
+        situation = Situation(
             spec,
             asked,
             state,
@@ -175,11 +176,9 @@ class Reconciler:
         telemetry.count_rollout(service["metadata"], state, decision.state)
         wanted = desired(identity, spec, asked, decision.state, observed, server, self._settings.gateway)
         sooner = self._carry_out_all(service, plan(identity.uid, wanted, children))
-        return Result(canary.next_visit(decision.state, now) if sooner is None else sooner, written)
+        return Result(schedule.next_visit(decision.state, now) if sooner is None else sooner, written)
 
-    def _template_up_to_date(
-        self, identity: Identity, situation: canary.Situation, state: State
-    ) -> conditions.Assertion:
+    def _template_up_to_date(self, identity: Identity, situation: Situation, state: State) -> conditions.Assertion:
         spec, asked, server = situation.spec, situation.asked, self._settings.server
         deployed = deployed_revision(spec, state, asked)
         changes = template_changes(identity, spec, deployed, situation.observed, server) if deployed else ()
@@ -228,7 +227,7 @@ class Reconciler:
     ) -> MetricsSample | MetricsUnavailableError | None:
         """Look at the metrics if it is time to; a look that failed stands until the next interval."""
         policy = state.rollout.policy
-        if not canary.look_is_due(state, now) or policy is None or state.canary is None:
+        if not schedule.look_is_due(state, now) or policy is None or state.canary is None:
             return None
         analysis = policy.analysis
         query = MetricsQuery(
@@ -275,7 +274,7 @@ class Reconciler:
             return None
         return slim_service(self._kube.write_status(service, status.to_wire()))
 
-    def _tell(self, service: Manifest, transitions: tuple[canary.Transition, ...]) -> None:
+    def _tell(self, service: Manifest, transitions: tuple[Transition, ...]) -> None:
         for transition in transitions:
             telemetry.TRANSITIONS.labels(transition.reason).inc()
             logger.info("%s: %s", transition.reason, transition.message)

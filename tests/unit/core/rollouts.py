@@ -10,13 +10,13 @@ from typing import Any, TypedDict, Unpack
 from serinus.api.status import Phase, Stage
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
-from serinus.core import canary
-from serinus.core.canary import Situation, Transition
+from serinus.core import canary, schedule
 from serinus.core.command import Command, Verb
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.hindrance import Hindrance
 from serinus.core.observe import Observed, PodFailure, Route, Workload
 from serinus.core.revision import Revision, revision_of
+from serinus.core.situation import Situation, Transition
 from serinus.core.traffic import TrafficMode, route_weights, service_target, traffic_mode
 from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
 
@@ -160,7 +160,7 @@ class World:
         """Let time pass, with a visit whenever one is due."""
         end = self.now + duration
         self.settle()
-        while (wait := canary.next_visit(self.state, self.now)) is not None and self.now + wait <= end:
+        while (wait := schedule.next_visit(self.state, self.now)) is not None and self.now + wait <= end:
             self.now += wait
             self.settle()
         self.now = end
@@ -171,7 +171,7 @@ class World:
         end = self.now + parse_duration(within)
         self.settle()
         while self.state.rollout.phase is not phase or reason not in (None, self.state.rollout.reason):
-            wait = canary.next_visit(self.state, self.now)
+            wait = schedule.next_visit(self.state, self.now)
             assert wait is not None, f"nothing is due any more: {self.state.rollout}"
             assert self.now + wait <= end, f"not {phase} within {within}: {self.state.rollout}"
             self.now += wait
@@ -219,7 +219,7 @@ class World:
         asked = revision_of(self.spec)
         for revision in (asked, self.state.stable):
             self._versions.setdefault(revision.name, revision.version)
-        look = self._look() if canary.look_is_due(self.state, self.now) else None
+        look = self._look() if schedule.look_is_due(self.state, self.now) else None
         return Situation(
             self.spec,
             asked,

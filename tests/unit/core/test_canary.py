@@ -9,7 +9,7 @@ import pytest
 
 from serinus.api.status import Phase, Stage, Verdict
 from serinus.api.units import parse_duration
-from serinus.core import canary
+from serinus.core import canary, schedule
 from serinus.core.canary import METRICS_PATIENCE
 from serinus.core.observe import PodFailure
 from serinus.core.revision import revision_of
@@ -1013,7 +1013,7 @@ def test_first_version_serves_before_it_is_stable() -> None:
     world.settle()
     assert world.state.rollout.phase is Phase.STABLE
     assert world.events == ["Deployed"]
-    assert canary.next_visit(world.state, world.now) is None
+    assert schedule.next_visit(world.state, world.now) is None
 
 
 def test_first_version_that_never_served_is_replaced_at_once() -> None:
@@ -1158,8 +1158,8 @@ def test_no_look_is_taken_while_a_step_waits_for_its_pods() -> None:
     world.unready["2"] = 2
     world.run(timedelta(minutes=5))
     assert world.state.rollout.stage is Stage.SCALING
-    assert canary.next_look(world.state) is None
-    assert canary.next_visit(world.state, world.now) == START + timedelta(hours=1) - world.now
+    assert schedule.next_look(world.state) is None
+    assert schedule.next_visit(world.state, world.now) == START + timedelta(hours=1) - world.now
 
 
 @pytest.mark.parametrize(
@@ -1391,14 +1391,14 @@ def test_next_visit(happens: list[Happening], expected: str | None) -> None:
     for happening in happens:
         happening(world)
     world.settle()
-    assert canary.next_visit(world.state, world.now) == (parse_duration(expected) if expected else None)
+    assert schedule.next_visit(world.state, world.now) == (parse_duration(expected) if expected else None)
 
 
 def test_a_look_that_gave_nothing_is_taken_again_soon() -> None:
     world = deployed(spec_of("1"))
     world.ask(spec_of("2"))
     world.settle()
-    assert canary.next_visit(world.state, world.now + timedelta(minutes=10)) == timedelta(seconds=1)
+    assert schedule.next_visit(world.state, world.now + timedelta(minutes=10)) == timedelta(seconds=1)
 
 
 def test_a_pause_for_want_of_metrics_names_what_failed() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serinus.api.status import InferenceServiceStatus, Phase, Verdict
-from serinus.core import canary
+from serinus.core import schedule
 from serinus.core.report import status_of
 from serinus.core.state import state_of
 from tests.unit.core.rollouts import World, deployed, spec_of
@@ -168,7 +168,7 @@ def test_a_rollout_that_is_over_stays_over(story: list[Happening]) -> None:
     if world.state.rollout.phase not in RESTING:
         return
     before = copy.deepcopy(world.state)
-    assert canary.next_visit(world.state, world.now) is None
+    assert schedule.next_visit(world.state, world.now) is None
     world.failures.clear()
     world.traffic.failing = dict.fromkeys(VERSIONS, 0.9)
     for _ in range(5):

@@ -4,20 +4,20 @@ The caller writes the new state to status before it makes the world match, and c
 the time has come. A step that is taken twice from the same situation says the same twice.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from serinus.api.status import AnalysisStatus, FailedRevision, FormerRevision, Phase, Rollout, Stage, Verdict, Weight
 from serinus.api.units import parse_duration
-from serinus.api.v1beta1 import Canary, CanaryStep, InferenceServiceSpec
 from serinus.core import analysis as judgement
-from serinus.core.command import PAUSED_BY_COMMAND, Command, Verb, command_line
-from serinus.core.desired import stable_replicas, wanted_canary_replicas
-from serinus.core.observe import Observed
+from serinus.core.command import PAUSED_BY_COMMAND, Verb, command_line
+from serinus.core.desired import stable_replicas
 from serinus.core.revision import Revision
+from serinus.core.schedule import waits_for_a_person
+from serinus.core.situation import Decision, Situation, Transition
 from serinus.core.state import State
-from serinus.core.traffic import TrafficMode, applied_weight, is_shifted, is_strict, traffic_mode, wanted_weight
+from serinus.core.traffic import TrafficMode, applied_weight, is_strict, traffic_mode, wanted_weight
 from serinus.ports import MetricsSample, MetricsUnavailableError, RevisionSample
 
 METRICS_PATIENCE: Final = timedelta(minutes=10)
@@ -30,78 +30,6 @@ _LONGEST_CAUSE: Final = 1500
 """Characters of a cause that a message repeats, so that what to do about it still fits behind."""
 
 _NO_REQUESTS: Final = RevisionSample(requests=0, errors=0, timed=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that a step depends on."""
-
-    spec: InferenceServiceSpec
-    asked: Revision
-    """The revision that the spec stands for."""
-    state: State
-    observed: Observed
-    now: datetime
-    look: MetricsSample | MetricsUnavailableError | None = None
-    """What a look at the metrics gave; None when none was due."""
-    command: Command | None = None
-    service: str = field(kw_only=True)
-    """How a person names the service to kubectl, as in `digits -n vision`."""
-    has_gateway: bool = field(default=False, kw_only=True)
-    """Whether the platform has a Gateway that routes can attach to."""
-
-    @property
-    def policy(self) -> Canary:
-        """The policy in force: the running rollout's own, else the spec's."""
-        return self.state.rollout.policy or self.spec.canary
-
-    @property
-    def mode(self) -> TrafficMode:
-        """What shares the requests out."""
-        return traffic_mode(self.policy, has_gateway=self.has_gateway)
-
-    @property
-    def wanted_canary_replicas(self) -> int:
-        """Pods that the new revision is to have now."""
-        return wanted_canary_replicas(self.spec, self.state, self.observed, self.mode)
-
-    def has_its_pods(self, canary: Revision) -> bool:
-        """Whether the pods of the step at hand are ready; those of stable count too where they have to make a share."""
-        if self.observed.ready(canary.name) < self.wanted_canary_replicas:
-            return False
-        stable = stable_replicas(self.spec, self.state, self.observed, self.mode)
-        return not is_strict(self.policy, self.mode) or self.observed.ready(self.state.stable.name) >= stable
-
-    @property
-    def is_shifted(self) -> bool:
-        """Whether requests are shared out as the state asks for."""
-        return is_shifted(self.state, self.observed, self.mode)
-
-    @property
-    def current_step(self) -> CanaryStep:
-        """The step that the rollout is at."""
-        return self.policy.steps[min(self.state.rollout.step_index, len(self.policy.steps) - 1)]
-
-    def elapsed(self) -> timedelta:
-        """Time since the stage began."""
-        return self.now - (self.state.rollout.stage_started_at or self.now)
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """Something that happened, told as a Kubernetes event."""
-
-    severity: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is intended next, and what to tell of it."""
-
-    state: State
-    transitions: tuple[Transition, ...] = ()
 
 
 def first_state(asked: Revision, now: datetime) -> State:
@@ -126,45 +54,6 @@ def step(situation: Situation) -> Decision:
     else:
         decision = _step_with_canary(situation, situation.state.canary)
     return Decision(_with_weight(situation, decision.state), (*heard, *decision.transitions))
-
-
-def look_is_due(state: State, now: datetime) -> bool:
-    """Whether it is time to look at the metrics."""
-    due = next_look(state)
-    return due is not None and now >= due
-
-
-def next_look(state: State) -> datetime | None:
-    """When the metrics are to be looked at next; None while there is nothing to judge."""
-    rollout = state.rollout
-    judged = rollout.phase is Phase.PROGRESSING and rollout.stage is Stage.ANALYZING
-    baking = rollout.phase is Phase.PROMOTING and rollout.stage is Stage.BAKE
-    held = rollout.phase is Phase.PAUSED and rollout.weight.desired > 0
-    if state.canary is None or not (judged or baking or held) or rollout.policy is None:
-        return None
-    last_tick = state.analysis.last_tick_at if state.analysis else None
-    since = max(moment for moment in (last_tick, rollout.stage_started_at) if moment is not None)
-    return since + parse_duration(rollout.policy.analysis.interval)
-
-
-def next_visit(state: State, now: datetime) -> timedelta | None:
-    """How long nothing happens by itself; None while only a change of the world can matter."""
-    rollout = state.rollout
-    waits = []
-    look = next_look(state)
-    if look is not None:
-        waits.append(max(look - now, _look_again_after(rollout)))
-    if rollout.deadline is not None and state.canary is not None and not _waits_for_a_person(rollout):
-        waits.append(max(rollout.deadline - now, timedelta(seconds=1)))
-    return min(waits, default=None)
-
-
-def _look_again_after(rollout: Rollout) -> timedelta:
-    """When a look that gave nothing is taken again: soon, unless the metrics are away."""
-    soon = timedelta(seconds=1)
-    if rollout.metrics_missing_since is None or rollout.policy is None:
-        return soon
-    return max(soon, parse_duration(rollout.policy.analysis.interval))
 
 
 def _hear_command(situation: Situation) -> tuple[Situation, tuple[Transition, ...]]:
@@ -328,7 +217,7 @@ def _guard(situation: Situation, canary: Revision) -> Decision | None:
     if failure is not None:
         return _roll_back(situation, canary, failure.reason, str(failure))
     deadline = state.rollout.deadline
-    if deadline is not None and situation.now >= deadline and not _waits_for_a_person(state.rollout):
+    if deadline is not None and situation.now >= deadline and not waits_for_a_person(state.rollout):
         message = f"The rollout was not over within {situation.policy.deadline}: {state.rollout.message} "
         message += _pods_told(situation, canary)
         return _roll_back(situation, canary, "DeadlineExceeded", message)
@@ -637,11 +526,6 @@ def _shortened(cause: str) -> str:
     return cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]}…"
 
 
-def _waits_for_a_person(rollout: Rollout) -> bool:
-    """Whether nothing but a person's word moves the rollout on; its deadline stands still meanwhile."""
-    return rollout.phase is Phase.PAUSED and rollout.reason in ("ManualPromotion", PAUSED_BY_COMMAND)
-
-
 def _rollout_over(rollout: Rollout) -> Rollout:
     """What outlives a rollout."""
     return Rollout(
@@ -656,7 +540,7 @@ def _rollout_over(rollout: Rollout) -> Rollout:
 def _moved(situation: Situation, state: State, phase: Phase, stage: Stage | None, reason: str, message: str) -> State:
     """`state` in another phase, with its clock begun anew, and its deadline later by the time a person has taken."""
     deadline = state.rollout.deadline
-    if deadline is not None and _waits_for_a_person(situation.state.rollout):
+    if deadline is not None and waits_for_a_person(situation.state.rollout):
         deadline += situation.elapsed()
     changes = {
         "deadline": deadline,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from serinus.api.status import AnalysisStatus, Rollout
-from serinus.core.canary import Decision, Transition
+from serinus.core.situation import Decision, Transition
 from serinus.core.state import State
 
 SUSPENDED: Final = (

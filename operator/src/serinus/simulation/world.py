@@ -10,10 +10,11 @@ from typing import Final
 
 from serinus.api.status import Phase, Rollout
 from serinus.api.units import parse_duration
-from serinus.core import canary
+from serinus.core import canary, schedule
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.observe import Observed, Route, Workload
 from serinus.core.revision import Revision, revision_of
+from serinus.core.situation import Situation
 from serinus.core.state import State
 from serinus.core.traffic import TrafficMode, applied_weight, route_weights, service_target, traffic_mode
 from serinus.core.window import LAG_SCRAPES, MIN_WINDOW_SCRAPES, next_window
@@ -70,7 +71,7 @@ class World:
         """Let the rollout take its course."""
         self._settle()
         while self._state.rollout.phase not in _ENDS:
-            wait = canary.next_visit(self._state, self._now)
+            wait = schedule.next_visit(self._state, self._now)
             if wait is None:
                 raise AssertionError(f"the rollout stands still: {self._state.rollout}")
             self._pass_time(self._longest_wait(wait))
@@ -127,8 +128,8 @@ class World:
         self._state = canary.step(situation).state
         self._carry_out(situation.observed)
 
-    def _situation(self, now: datetime, look: MetricsSample | None = None) -> canary.Situation:
-        return canary.Situation(
+    def _situation(self, now: datetime, look: MetricsSample | None = None) -> Situation:
+        return Situation(
             self._spec,
             self._asked,
             self._state,
@@ -145,7 +146,7 @@ class World:
     def _look(self) -> MetricsSample | None:
         """What a look sees, if one is due and its window long enough."""
         state = self._state
-        if state.canary is None or not canary.look_is_due(state, self._now):
+        if state.canary is None or not schedule.look_is_due(state, self._now):
             return None
         since = state.analysis.last_tick_at if state.analysis else None
         window = next_window(since, self._now, self._interval, self._scenario.scrape_interval)
