@@ -1,5 +1,6 @@
 """What the chart makes of its values."""
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ EVERYTHING: Final[dict[str, Any]] = {
     "gateway.namespace": "gateways",
     "gateway.domain": "models.example",
     "tokenReview.enabled": True,
+    "models.requireSha256": True,
+    "models.allowedUriPrefixes": ["s3://models/"],
     "watchNamespaces": ["risk", "search"],
     "workers": 8,
     "serviceAccount.annotations": {"iam.example/role": "serinus"},
@@ -79,9 +82,11 @@ def test_lint_finds_nothing() -> None:
 
 
 def test_render_golden() -> None:
-    """Regenerate it with `helm template serinus charts/serinus -n serinus-system --kube-version 1.35.0`, without the
-    CustomResourceDefinition, which has a test of its own."""
-    assert text({"crds.enabled": False}) == GOLDEN.read_text()
+    """Written anew with SERINUS_REWRITE_GOLDEN=1; without the CustomResourceDefinition, which has a test of its own."""
+    made = text({"crds.enabled": False})
+    if "SERINUS_REWRITE_GOLDEN" in os.environ:
+        GOLDEN.write_text(made)
+    assert made == GOLDEN.read_text()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -205,6 +210,8 @@ def test_config_says_what_the_values_say(tmp_path: Path) -> None:
     assert settings.prometheus.namespace_label == "kubernetes_namespace"
     assert settings.watch_namespaces == ("risk", "search")
     assert settings.workers == 8
+    assert settings.token_review is True
+    assert (settings.models.require_sha256, settings.models.allowed_uri_prefixes) == (True, ("s3://models/",))
     assert settings.gateway is not None
     assert settings.gateway.model_dump() == {"namespace": "gateways", "name": "shared", "domain": "models.example"}
     assert settings.lease is not None

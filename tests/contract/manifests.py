@@ -94,7 +94,11 @@ VALID: Final = (
             "maxTensorBytes": 64,
         },
         "spec.resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
-        "spec.autoscaling": {"minReplicas": 2, "maxReplicas": 10, "targets": {"cpuUtilizationPercent": 60}},
+        "spec.autoscaling": {
+            "minReplicas": 2,
+            "maxReplicas": 10,
+            "targets": {"cpuUtilizationPercent": 60, "inFlightRequests": 4},
+        },
         "spec.canary": {
             "steps": _weights(5, 25, 50),
             "analysis": {
@@ -231,6 +235,7 @@ INVALID: Final = (
         half_a_pod=1.5,
         pods_as_truth=True,
     ),
+    *_wrong("spec.autoscaling.targets.inFlightRequests", "greater than or equal to 1", no_requests_in_work=0),
     *_wrong("spec.autoscaling.targets.cpuUtilizationPercent", "less than or equal to 100", cpu_target_over_100=101),
     *_wrong(
         "spec.resources",

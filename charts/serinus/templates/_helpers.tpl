@@ -90,6 +90,7 @@ gateway:
   domain: {{ required "gateway.domain must be set together with gateway.name" .domain }}
 {{- end }}
 {{- end }}
+models: {{ toJson .Values.models }}
 tokenReview: {{ .Values.tokenReview.enabled }}
 lease:
   namespace: {{ .Release.Namespace | quote }}

@@ -43,6 +43,15 @@ class GatewaySettings(SpecModel):
     """A service is reached at the host <name>.<namespace>.<domain>."""
 
 
+class ModelSettings(SpecModel):
+    """Which models may be served."""
+
+    require_sha256: bool = Field(default=False, alias="requireSha256")
+    """Only those whose digest the spec states."""
+    allowed_uri_prefixes: tuple[str, ...] = ()
+    """Only those whose URI begins with one of these; none: from everywhere."""
+
+
 class LimitSettings(SpecModel):
     """How much of the API server the operator may ask for."""
 
@@ -71,6 +80,7 @@ class Settings(SpecModel):
     """A watch that brings nothing for so long is opened anew; the API server sends a bookmark every minute."""
     gateway: GatewaySettings | None = None
     """None: requests are shared out by numbers of pods."""
+    models: ModelSettings = ModelSettings()
     token_review: bool = False
     """Whether the pods of InferenceServices may ask the API server about tokens."""
     lease: LeaseSettings | None = None

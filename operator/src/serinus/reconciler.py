@@ -20,13 +20,12 @@ from serinus.core.desired import as_begun, desired, service_url
 from serinus.core.identity import Identity
 from serinus.core.observe import Children, Observed, observe
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
+from serinus.core.platform import unfit_here
 from serinus.core.projection import slim_service
 from serinus.core.report import status_of
-from serinus.core.revision import asks_kubernetes
 from serinus.core.situation import Situation, Transition
 from serinus.core.state import State, state_of
 from serinus.core.template_updates import asked_revision, deployed_revision, template_changes
-from serinus.core.traffic import unreachable_weight
 from serinus.ports import (
     ApiConflictError,
     ApiRefusedError,
@@ -42,16 +41,6 @@ from serinus.ports import (
 )
 
 logger: Final = logging.getLogger(__name__)
-
-_NO_GATEWAY: Final = (
-    "spec.canary.traffic.mode: GatewayAPI needs a Gateway, and this platform has none: the operator's settings name it "
-    "(gateway.name of the chart). Use Auto or Replicas, or ask the platform team."
-)
-
-_MAY_NOT_REVIEW: Final = (
-    "spec.access.mode: KubernetesToken needs pods that may ask the API server about tokens, and on this platform they "
-    "may not: tokenReview.enabled of the chart lets them. Use APIKey, or ask the platform team."
-)
 
 REFUSED_RETRY: Final = timedelta(minutes=1)
 """When a write that was refused for good is tried again, in case the reason has been put right."""
@@ -107,19 +96,10 @@ class Reconciler:
             if state is not None and service["spec"].get("suspend") is True:
                 return self._stand_still(service, before, state, observed, before.url, now, problem)
             return Result(written=self._report_invalid(service, before, observed, problem, now))
-        unfit = self._unfit_here(spec)
+        unfit = unfit_here(spec, self._settings)
         if unfit is not None and not spec.suspend:
             return Result(written=self._report_invalid(service, before, observed, unfit, now))
         return self._visit(service, spec, before, children, observed, now)
-
-    def _unfit_here(self, spec: InferenceServiceSpec) -> str | None:
-        """Why a spec that is right by itself cannot be carried out on this platform."""
-        has_gateway = self._settings.gateway is not None
-        if spec.canary.traffic.mode == "GatewayAPI" and not has_gateway:
-            return _NO_GATEWAY
-        if asks_kubernetes(spec) and not self._settings.token_review:
-            return _MAY_NOT_REVIEW
-        return unreachable_weight(spec, has_gateway=has_gateway)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is remembered of a service that is gone."""

@@ -110,7 +110,13 @@ GUARDED = spec_of(
     },
     resources={"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}},
 )
-SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 10, "targets": {"cpuUtilizationPercent": 60}}}
+SCALED = {
+    "autoscaling": {
+        "minReplicas": 2,
+        "maxReplicas": 10,
+        "targets": {"cpuUtilizationPercent": 60, "inFlightRequests": 4},
+    }
+}
 
 CASES = {
     "plain": Case(Phase.INITIALIZING),

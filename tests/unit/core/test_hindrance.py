@@ -171,6 +171,12 @@ AUTOSCALERS = {
         "",
     ),
     "without_metrics": ((ABLE, NO_METRICS), "FailedGetResourceMetric", True, "metrics-server"),
+    "without_a_metrics_adapter": (
+        (ABLE, condition("ScalingActive", "False", "FailedGetPodsMetric", "unable to get metric")),
+        "FailedGetPodsMetric",
+        True,
+        "ask the platform team for a metrics adapter",
+    ),
     "without_a_target": (
         (condition("AbleToScale", "False", "FailedGetScale", 'deployments.apps "fraud-aaa" not found'),),
         "FailedGetScale",

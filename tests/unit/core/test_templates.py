@@ -21,7 +21,13 @@ VALUES: dict[str, dict[str, Any]] = {
     "controllerrevision.yaml.j2": COMMON | {"number": 1, "pod_template": {"spec": {"containers": []}}},
     "deployment.yaml.j2": COMMON | {"selector": {"a": "b"}, "pod_template": {"spec": {"containers": []}}},
     "horizontalpodautoscaler.yaml.j2": COMMON
-    | {"target": "fraud-0a", "min_replicas": 1, "max_replicas": 2, "cpu_utilization_percent": 70},
+    | {
+        "target": "fraud-0a",
+        "min_replicas": 1,
+        "max_replicas": 2,
+        "cpu_utilization_percent": 70,
+        "in_flight_requests": 4,
+    },
     "httproute.yaml.j2": COMMON
     | {
         "gateway_name": "shared",

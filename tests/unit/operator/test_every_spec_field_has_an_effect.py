@@ -187,6 +187,7 @@ EFFECTS: Final[dict[str, Effect]] = {
     "autoscaling.minReplicas": Effect(5, manifests),
     "autoscaling.maxReplicas": Effect(9, manifests),
     "autoscaling.targets.cpuUtilizationPercent": Effect(50, manifests, given=AUTOSCALED),
+    "autoscaling.targets.inFlightRequests": Effect(4, manifests, given=AUTOSCALED),
     "canary.steps.weightPercent": Effect(30, Rollout(has_gateway=True)),
     "canary.steps.duration": Effect("3m", Rollout(lasts="9m")),
     "canary.analysis.interval": Effect("1m", query),

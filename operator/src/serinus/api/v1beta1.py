@@ -209,6 +209,15 @@ class AutoscalingTargets(SpecModel):
         description="Average CPU use of the stable pods that the autoscaler aims at, in percent of their CPU request. "
         "More use adds pods, less removes them.",
     )
+    in_flight_requests: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Requests in work at once that the autoscaler aims at for each stable pod, on average. Of the two "
+        "targets, the one that asks for more pods decides. It goes by the metric serinus_in_flight_requests of the "
+        "pods, which a metrics adapter, such as prometheus-adapter, has to serve under custom.metrics.k8s.io; the "
+        "condition ScalingActive says so where none does. Left out: CPU use alone decides.",
+    )
 
 
 class Autoscaling(SpecModel):

@@ -286,6 +286,7 @@ def _autoscaler(
         min_replicas=minimum,
         max_replicas=max(spec.autoscaling.max_replicas or minimum, minimum),
         cpu_utilization_percent=spec.autoscaling.targets.cpu_utilization_percent,
+        in_flight_requests=spec.autoscaling.targets.in_flight_requests,
     )
 
 

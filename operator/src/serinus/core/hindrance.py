@@ -108,6 +108,12 @@ class Autoscaler:
 _NO_SCALING: Final = "The number of pods stays as it is. "
 _AUTOSCALER_ADVICE: Final = (
     ("FailedGetScale", "The autoscaler cannot read the Deployment; see `kubectl describe hpa`."),
+    (
+        "FailedGetPodsMetric",
+        "spec.autoscaling.targets.inFlightRequests needs the metric serinus_in_flight_requests under "
+        "custom.metrics.k8s.io: ask the platform team for a metrics adapter, such as prometheus-adapter; or leave it "
+        "out.",
+    ),
     ("FailedUpdateScale", "The autoscaler cannot write to the Deployment; see `kubectl describe hpa`."),
 )
 _NO_METRICS_ADVICE: Final = (
