@@ -159,10 +159,11 @@ class Executor:
 
 
 def _step_back() -> None:
-    """Let this thread alone be scheduled behind the others; not all systems know a niceness of threads."""
+    """Let this thread alone be scheduled behind the others, where that can be had: only Linux has it for threads."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
 
 
 def _inline_elements(warm_up: WarmUp | None) -> int:
