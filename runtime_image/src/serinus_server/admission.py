@@ -12,6 +12,11 @@ class Admission:
     requests: int = 0
     bytes: int = 0
 
+    def share(self, workers: int) -> None:
+        """Take only this process's share of what all may take together, as one of so many."""
+        self.max_requests = max(1, self.max_requests // workers)
+        self.max_bytes //= workers
+
     def refusal(self, size: int) -> str | None:
         """Why a request with a body of `size` bytes has no place now, or None if it has."""
         if self.requests >= self.max_requests:

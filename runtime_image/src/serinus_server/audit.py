@@ -85,7 +85,7 @@ class AuditTrail:
         if policy is None or sink is None or random.random() * 100 >= policy.sample_percent:  # noqa: S311 - a sample
             return
         if len(self._waiting) >= _MAX_WAITING:
-            self._metrics.audit_dropped += 1
+            self._metrics.audited("dropped")
             return
         made = record(model, request, outputs, policy, who())
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -120,9 +120,9 @@ class AuditTrail:
         try:
             sink.write([orjson.dumps(made, option=_LINE) for made in records])
         except Exception:  # whatever a sink fails with, the next records may fare better
-            self._metrics.audit_failed += len(records)
+            self._metrics.audited("failed", len(records))
         else:
-            self._metrics.audit_written += len(records)
+            self._metrics.audited("written", len(records))
 
 
 def _tensor(spec: TensorSpec, tensor: Tensor, policy: AuditPolicy) -> dict[str, Any]:

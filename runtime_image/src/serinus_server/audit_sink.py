@@ -1,10 +1,11 @@
 """Where audit records go: a file that is rotated, or an HTTP server."""
 
+import fcntl
 import os
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from serinus_server.policy import AuditSink
 
@@ -36,15 +37,26 @@ class FileSink:
         while waiting:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
             with os.fdopen(descriptor, "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # several processes may write to it
+                if not self._is_current(file):
+                    continue
                 room = self._max_bytes - file.tell()
                 taken = 0
                 while taken < len(waiting) and (len(waiting[taken]) <= room or room == self._max_bytes):
                     room -= len(waiting[taken])
                     taken += 1
                 file.writelines(waiting[:taken])
-            del waiting[:taken]
-            if waiting:
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
+                file.flush()
+                del waiting[:taken]
+                if waiting:
+                    self._path.replace(self._path.with_name(self._path.name + ".1"))
+
+    def _is_current(self, file: BinaryIO) -> bool:
+        """Whether nobody has moved it since it was opened."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
 
 class HTTPSink:

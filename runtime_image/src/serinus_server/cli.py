@@ -12,7 +12,7 @@ from serinus_server import __version__
 from serinus_server.access_log import AccessLogMode
 from serinus_server.api_keys import is_client_name, make_api_key, stored_form
 from serinus_server.cgroup import memory_limit
-from serinus_server.failure import FatalError, write_termination_message
+from serinus_server.ending import run_to_end
 from serinus_server.log import JsonLog
 from serinus_server.model_files import parse_stages
 from serinus_server.settings import SERVICE_ACCOUNT_DIR, ServeSettings
@@ -31,20 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     log = JsonLog()
-    try:
-        options.command(options, log)
-        status = 0
-    except FatalError as failure:
-        log.event(failure.line, level="error", reason=failure.reason.wire_name)
-        write_termination_message(failure)
-        status = failure.exit_code
-    except OSError as error:
-        log.event(str(error), level="error")
-        status = 1
-    except KeyboardInterrupt:
-        status = 130
-    log.close()
-    sys.exit(status)
+    sys.exit(run_to_end(lambda: options.command(options, log), log))
 
 
 def _serve(options: argparse.Namespace, log: JsonLog) -> None:
@@ -73,6 +60,7 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             keep_alive_timeout=options.keep_alive_timeout,
             max_connection_age=options.max_connection_age,
             intra_op_threads=options.intra_op_threads,
+            workers=options.workers,
             warm_up=not options.skip_warm_up,
             batching=options.batching,
             access_log=options.access_log,
@@ -154,6 +142,7 @@ def _add_serve(commands: _Commands) -> None:
     option("--keep-alive-timeout", _positive_duration, "120s", "close a connection idle for so long")
     option("--max-connection-age", _positive_duration, "10s", "ask clients to reconnect after about so long")
     option("--intra-op-threads", _positive_int, "1", "threads within a run; runs in parallel share the processors")
+    option("--workers", _positive_int_or_auto, "auto", "processes; auto is more than 1 for models of microseconds only")
     option("--batching", _auto_or_off, "auto", "run waiting requests together where the warm-up shows that it pays")
     option("--access-log", _access_log, "all", "which requests to log: all, errors or off")
     option("--policy-dir", Path, None, "folder with policy.json: quota and access; changes hold without a restart")
@@ -251,6 +240,15 @@ def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _positive_int_or_auto(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return _positive_int(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from error
 
 
 def _access_log(text: str) -> AccessLogMode:

@@ -34,8 +34,8 @@ async def drain(
     Readiness fails at once and every reply closes its connection; endpoints and proxies take seconds to
     learn that a pod is leaving, and until then its requests are as good as any.
     """
+    readiness.drain()
     log.event("draining", delay_seconds=delay)
-    readiness.draining = True
     server.draining = True
     if grpc_server is not None:
         await grpc_server.turn_away()

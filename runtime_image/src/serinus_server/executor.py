@@ -166,9 +166,14 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
 
 
+def runs_inline(warm_up: WarmUp | None) -> bool:
+    """Whether a model runs on the event loop, by its warm-up; without one it does not."""
+    return warm_up is not None and warm_up.run_seconds < INLINE_SECONDS
+
+
 def _inline_elements(warm_up: WarmUp | None) -> int:
     """How large a request may be to run inline, if time grows with its size; 0 for a slow model."""
-    if warm_up is None or warm_up.run_seconds >= INLINE_SECONDS:
+    if warm_up is None or not runs_inline(warm_up):
         return 0
     return int(max(1, warm_up.elements) * INLINE_SECONDS / max(warm_up.run_seconds, 1e-6))
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -54,8 +55,24 @@ class FatalError(Exception):
         return int(self.reason.value)
 
 
-def write_termination_message(failure: FatalError) -> None:
-    """Leave the failure where the kubelet picks it up; outside a container there is nobody to tell."""
+class WorkerEndedError(Exception):
+    """A worker process ended that should not have; then its whole server ends, rather than to go on with a part."""
+
+    def __init__(self, number: int, returncode: int) -> None:
+        """Its `returncode` is the exit status, or the negative number of the signal that killed it."""
+        if returncode < 0:
+            how = f"was killed by signal {-returncode} ({signal.strsignal(-returncode)})"
+            self.exit_code = 128 - returncode
+        else:
+            how = f"ended with exit code {returncode}"
+            self.exit_code = returncode or 1
+        super().__init__(f"WorkerEnded: worker {number} {how}")
+        self.has_told = returncode in {reason.value for reason in Reason}
+        """Whether the worker itself has left the reason in the log and in the termination message."""
+
+
+def write_termination_message(line: str) -> None:
+    """Leave why the process ends where the kubelet picks it up; outside a container there is nobody to tell."""
     path = Path(os.environ.get(TERMINATION_LOG_VARIABLE, "/dev/termination-log"))
     # Opened without creating: /dev/termination-log exists in a pod and must not appear elsewhere.
     flags = os.O_WRONLY | os.O_TRUNC
@@ -64,6 +81,6 @@ def write_termination_message(failure: FatalError) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, flags, 0o644)
         try:
-            os.write(descriptor, failure.line.encode())
+            os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)

@@ -1,8 +1,6 @@
 """The listening socket, its connections, and the clock that watches over them."""
 
 import asyncio
-import errno
-import socket
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -10,15 +8,14 @@ from typing import Final
 
 from serinus_server.http_connection import Connection
 from serinus_server.http_message import Handler
+from serinus_server.listening import BACKLOG, listen, share
 from serinus_server.routes import Router
 from serinus_server.settings import ServeSettings
 from serinus_server.tls import Certificate
 
 _CHECK_INTERVAL_SECONDS: Final = 0.5
-_BACKLOG: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
 _SHUTDOWN_SECONDS: Final = 2.0
-EVERY_ADDRESS: Final = "*"
 
 
 class HttpServer:
@@ -41,13 +38,13 @@ class HttpServer:
         self.resolve: Callable[[bytes, bytes], Handler] = router.resolve
         self._clock: asyncio.TimerHandle | None = None
 
-    async def start(self) -> int:
-        """Listen; returns the port, which matters if 0 was asked for.
+    async def start(self, *, joins: bool = False) -> int:
+        """Listen, with `joins` where another worker does already; returns the port, which matters if 0 was asked for.
 
         Raises OSError if the address is taken or not this machine's.
         """
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.run_in_executor(None, _listen, self._settings.host, self._settings.http_port)
+        host, port = self._settings.host, self._settings.http_port
+        self._listener = await asyncio.to_thread(listen, host, port, joins=joins)
         self._server = await self._accept(self._certificate)
         self._tick()
         return int(self._listener.getsockname()[1])
@@ -65,15 +62,19 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         listener = self._listener.dup()
         if certificate is None:
-            return await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
+            return await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         return await loop.create_server(
             lambda: Connection(self),
             sock=listener,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             ssl=certificate.context,
             ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
         )
+
+    def share(self) -> None:
+        """Let other workers listen at the same address."""
+        share(self._listener)
 
     def stop_accepting(self) -> None:
         """Refuse new connections from here on."""
@@ -102,16 +103,3 @@ class HttpServer:
         for connection in list(self.connections):
             connection.check(now)
         self._clock = asyncio.get_running_loop().call_later(_CHECK_INTERVAL_SECONDS, self._tick)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; `*` means every address, IPv6 and IPv4 where both are there."""
-    if host != EVERY_ADDRESS:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    try:
-        return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise
-        return socket.create_server(("", port), backlog=_BACKLOG)

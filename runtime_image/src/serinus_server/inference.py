@@ -125,7 +125,7 @@ class Inference:
                 return self.rejected(entry)
             call.entry = entry
         self._admission.enter(size)
-        self._metrics.in_flight = self._admission.requests
+        self._metrics.in_flight(self._admission.requests)
         return call
 
     def decide(self, call: Call, decided: Callable[[Refusal | None], None]) -> None:
@@ -182,7 +182,7 @@ class Inference:
         if call.entry is not None and self._gate is not None:
             self._gate.leave(call.entry)
         self._admission.leave(call.admitted_bytes)
-        self._metrics.in_flight = self._admission.requests
+        self._metrics.in_flight(self._admission.requests)
         job = call.job
         if job is not None:
             self._metrics.ran(call.decode_seconds, job.queue_seconds, job.run_seconds, call.encode_seconds)

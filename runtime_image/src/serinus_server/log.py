@@ -1,10 +1,13 @@
 """JSON lines on stderr, written by a thread of their own so that a slow reader never stalls a request."""
 
+import fcntl
 import os
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,8 +24,11 @@ class JsonLog:
     Lines beyond `_MAX_WAITING_LINES` are dropped and counted rather than kept in memory.
     """
 
-    def __init__(self, descriptor: int | None = None) -> None:
+    def __init__(self, descriptor: int | None = None, worker: int | None = None) -> None:
+        """The events of a `worker` bear its number."""
         self._descriptor = sys.stderr.fileno() if descriptor is None else descriptor
+        self._about = {} if worker is None else {"worker": worker}
+        self._lock: int | None = None
         self._lines: deque[bytes] = deque()
         self._wake = threading.Event()
         self._closed = False
@@ -34,7 +40,7 @@ class JsonLog:
 
     def event(self, message: str, level: str = "info", **fields: object) -> None:
         """Log something that happened to the process; written at once."""
-        self.line({"time": self.timestamp(), "level": level, "message": message, **fields})
+        self.line({"time": self.timestamp(), "level": level, "message": message, **self._about, **fields})
         self._wake.set()
 
     def line(self, fields: dict[str, Any]) -> None:
@@ -46,6 +52,13 @@ class JsonLog:
         lines.append(orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE))
         if len(lines) == _FLUSH_LINES:
             self._wake.set()
+
+    def write_in_turns(self, lock: int) -> None:
+        """Other processes that have the file `lock` open write to the same place, and lines are to stay whole.
+
+        The kernel keeps apart only what is no longer than 4 KiB, and that only in pipes.
+        """
+        self._lock = lock
 
     def timestamp(self) -> str:
         """Now, in UTC, as RFC 3339 with milliseconds."""
@@ -74,7 +87,20 @@ class JsonLog:
         while lines:
             chunk = b"".join(lines.popleft() for _ in range(min(len(lines), 256)))
             try:
-                while chunk:
-                    chunk = chunk[os.write(self._descriptor, chunk) :]
+                with self._turn():
+                    while chunk:
+                        chunk = chunk[os.write(self._descriptor, chunk) :]
             except OSError:
                 return  # nobody reads stderr; there is no other place to say so
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        lock = self._lock
+        if lock is None:
+            yield
+            return
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(lock, fcntl.LOCK_UN)

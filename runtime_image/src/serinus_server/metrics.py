@@ -1,18 +1,18 @@
-"""What Prometheus sees. Counted in plain Python on the event loop's thread, so that it costs next to nothing.
+"""What Prometheus sees. Counted as plain numbers, which the workers of a server share: it costs next to nothing.
 
 Every series exists at 0 from the start: a rate over a series that appears with its first error would
 miss that error.
 """
 
+import struct
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,7 +23,9 @@ from prometheus_client.core import (
 from prometheus_client.utils import floatToGoString
 
 from serinus_server import __version__
+from serinus_server.board import Board
 from serinus_server.buckets import BUCKET_BOUNDS_SECONDS
+from serinus_server.process_metrics import process_metrics
 
 EXPECTED_CODES: Final = (200, 400, 401, 403, 408, 413, 415, 429, 499, 500, 503, 504)
 """Status codes of inference replies; 499 is a client that left before its reply."""
@@ -48,111 +50,127 @@ BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 
 STAGES: Final = ("decode", "queue", "run", "encode")
 
+AUDIT_RESULTS: Final = ("written", "failed", "dropped")
+RELOAD_SOURCES: Final = ("policy", "api_keys", "tls")
+
 _LABELS: Final = ("inferenceservice", "revision", "version")
 _BOUNDS_AS_TEXT: Final = [*map(floatToGoString, BUCKET_BOUNDS_SECONDS), "+Inf"]
 
 
-@dataclass(slots=True)
-class _Reloads:
-    """How reading mounted files went."""
+# Where each number is among the counters of a worker. A histogram takes one for each bucket, and one for its sum.
+_DURATION_SLOTS: Final = len(BUCKET_BOUNDS_SECONDS) + 2
+_BATCH_SLOTS: Final = len(BATCH_SIZES) + 2
+_FIRST_CODE, _CODES = 100, 500  # an unexpected one is counted, too, and shown once it has come
+_KNOWN, _FAILURES, _SUCCESSFUL, _SUCCESS_TIME, _RELOAD_SLOTS = range(5)
+_DIGEST_WORDS: Final = 8
+_IN_FLIGHT, _LOAD_SECONDS, _RUNS, *_AUDIT, _REQUESTS = range(3 + len(AUDIT_RESULTS) + 1)
+_REJECTIONS: Final = _REQUESTS + _CODES
+_STAGE_SUMS: Final = _REJECTIONS + len(REJECTION_REASONS)
+_DURATIONS: Final = _STAGE_SUMS + len(STAGES)
+_BATCHES: Final = _DURATIONS + _DURATION_SLOTS
+_RELOADS: Final = _BATCHES + _BATCH_SLOTS
+_POLICY_DIGEST: Final = _RELOADS + len(RELOAD_SOURCES) * _RELOAD_SLOTS
+_PIPELINE_STAGES: Final = _POLICY_DIGEST + _DIGEST_WORDS
 
-    failures: int = 0
-    last_successful: bool = True
-    last_success: float = 0.0
 
-
-class _Durations:
-    """A histogram on the latency grid."""
-
-    __slots__ = ("_buckets", "sum")
-
-    def __init__(self) -> None:
-        self._buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
-        self.sum = 0.0
-
-    def add(self, seconds: float) -> None:
-        self._buckets[bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
-        self.sum += seconds
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Upper bound, and how many were at most as long."""
-        return list(zip(_BOUNDS_AS_TEXT, map(float, accumulate(self._buckets)), strict=True))
+def counters_needed(stages: Collection[str] = ()) -> int:
+    """How many numbers each worker counts with, where the model is a pipeline of `stages`."""
+    return _PIPELINE_STAGES + len(stages) * _DURATION_SLOTS
 
 
 class Metrics:
     """The counters of one server, whose model may be a pipeline of `stages`.
 
-    All methods but `expose` and `stage_ran` belong to the event loop's thread.
+    This process counts in its own part of the board; what is exposed are all workers together, whichever is asked.
+    All methods but `expose`, `stage_ran` and `audited` belong to the event loop's thread.
     """
 
-    def __init__(self, inferenceservice: str, revision: str, version: str, stages: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        inferenceservice: str,
+        revision: str,
+        version: str,
+        stages: Collection[str] = (),
+        board: Board | None = None,
+    ) -> None:
+        """Without a `board` there is no other worker."""
         self._labels = [inferenceservice, revision, version]
-        self._requests = dict.fromkeys(EXPECTED_CODES, 0)
-        self._rejections = dict.fromkeys(REJECTION_REASONS, 0)
-        self._durations = _Durations()
-        self._pipeline_stages = {stage: _Durations() for stage in stages}
-        self._pipeline_lock = threading.Lock()
-        self._runs = 0
-        self._batches = [0] * (len(BATCH_SIZES) + 1)
-        self._batched_requests = 0
-        self._stage_sums = [0.0] * len(STAGES)
-        self._load_seconds = 0.0
+        self._board = board or Board(counters_needed(stages))
+        self._own = self._board.counters
+        self._rejections = {reason: _REJECTIONS + number for number, reason in enumerate(REJECTION_REASONS)}
+        self._reloads = {source: _RELOADS + number * _RELOAD_SLOTS for number, source in enumerate(RELOAD_SOURCES)}
+        self._pipeline_stages = {
+            stage: _PIPELINE_STAGES + number * _DURATION_SLOTS for number, stage in enumerate(stages)
+        }
+        self._lock = threading.Lock()
         self._digest: str | None = None
-        self._reloads: dict[str, _Reloads] = {}
-        self.policy_digest: str | None = None
-        self.in_flight = 0
-        self.audit_written = 0
-        self.audit_failed = 0
-        self.audit_dropped = 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
 
     def model_loaded(self, digest: str, seconds: float) -> None:
         """Note the model now served and how long its load took."""
         self._digest = digest
-        self._load_seconds = seconds
+        self._own[_LOAD_SECONDS] = seconds
+
+    def in_flight(self, requests: int) -> None:
+        """So many inference requests are in work."""
+        self._own[_IN_FLIGHT] = requests
+
+    def policy_in_force(self, digest: str) -> None:
+        """Note the SHA-256 of the policy that holds now, in hexadecimal digits."""
+        for number, (word,) in enumerate(struct.iter_unpack(">I", bytes.fromhex(digest))):
+            self._own[_POLICY_DIGEST + number] = word
 
     def reloaded(self, source: str) -> None:
         """Mounted files were read, at start or after a change, and are in force."""
-        reloads = self._reloads.setdefault(source, _Reloads())
-        reloads.last_successful = True
-        reloads.last_success = time.time()
+        start = self._reloads[source]
+        self._own[start + _KNOWN] = self._own[start + _SUCCESSFUL] = 1
+        self._own[start + _SUCCESS_TIME] = time.time()
 
     def reload_failed(self, source: str) -> None:
         """Mounted files cannot be used as they are."""
-        reloads = self._reloads.setdefault(source, _Reloads())
-        reloads.failures += 1
-        reloads.last_successful = False
+        start = self._reloads[source]
+        self._own[start + _KNOWN] = 1
+        self._own[start + _SUCCESSFUL] = 0
+        self._own[start + _FAILURES] += 1
 
     def answered(self, code: int, seconds: float) -> None:
         """Count an inference reply; its duration counts only if it succeeded."""
-        self._requests[code] = self._requests.get(code, 0) + 1
+        own = self._own
+        own[_REQUESTS - _FIRST_CODE + code] += 1
         if 200 <= code < 300:  # noqa: PLR2004
-            self._durations.add(seconds)
+            own[_DURATIONS + bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
+            own[_DURATIONS + _DURATION_SLOTS - 1] += seconds
 
     def rejected(self, reason: str) -> None:
         """Count a request refused without being run."""
-        self._rejections[reason] += 1
+        self._own[self._rejections[reason]] += 1
 
     def ran(self, decode: float, queue: float, run: float, encode: float) -> None:
         """Add the seconds that a request spent in each of `STAGES`."""
-        self._runs += 1
-        sums = self._stage_sums
-        sums[0] += decode
-        sums[1] += queue
-        sums[2] += run
-        sums[3] += encode
+        own = self._own
+        own[_RUNS] += 1
+        own[_STAGE_SUMS] += decode
+        own[_STAGE_SUMS + 1] += queue
+        own[_STAGE_SUMS + 2] += run
+        own[_STAGE_SUMS + 3] += encode
 
     def ran_together(self, requests: int) -> None:
         """Count one run of the model for so many requests."""
-        self._batches[bisect_left(BATCH_SIZES, requests)] += 1
-        self._batched_requests += requests
+        self._own[_BATCHES + bisect_left(BATCH_SIZES, requests)] += 1
+        self._own[_BATCHES + _BATCH_SLOTS - 1] += requests
 
     def stage_ran(self, stage: str, seconds: float) -> None:
         """Count a run of a stage of the pipeline. From any thread."""
-        with self._pipeline_lock:
-            self._pipeline_stages[stage].add(seconds)
+        start = self._pipeline_stages[stage]
+        with self._lock:
+            self._own[start + bisect_left(BUCKET_BOUNDS_SECONDS, seconds)] += 1
+            self._own[start + _DURATION_SLOTS - 1] += seconds
+
+    def audited(self, result: str, records: int = 1) -> None:
+        """Count audit records by what became of them, one of `AUDIT_RESULTS`. From any thread."""
+        with self._lock:
+            self._own[_AUDIT[AUDIT_RESULTS.index(result)]] += records
 
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""
@@ -163,8 +181,10 @@ class Metrics:
         requests = CounterMetricFamily(
             "serinus_requests", "Inference requests answered, by status code.", labels=[*_LABELS, "code"]
         )
-        for code, count in self._requests.items():
-            requests.add_metric([*self._labels, str(code)], count)
+        for code in range(_FIRST_CODE, _FIRST_CODE + _CODES):
+            count = self._sum(_REQUESTS - _FIRST_CODE + code)
+            if count or code in EXPECTED_CODES:
+                requests.add_metric([*self._labels, str(code)], count)
         yield requests
         yield self._request_durations()
         if self._pipeline_stages:
@@ -172,27 +192,39 @@ class Metrics:
         rejections = CounterMetricFamily(
             "serinus_rejected_requests", "Inference requests refused without a run.", labels=[*_LABELS, "reason"]
         )
-        for reason, count in self._rejections.items():
-            rejections.add_metric([*self._labels, reason], count)
+        for reason, slot in self._rejections.items():
+            rejections.add_metric([*self._labels, reason], self._sum(slot))
         yield rejections
         stages = SummaryMetricFamily(
             "serinus_stage_seconds", "Time spent in each stage of a request.", labels=[*_LABELS, "stage"]
         )
-        for stage, seconds in zip(STAGES, self._stage_sums, strict=True):
-            stages.add_metric([*self._labels, stage], self._runs, seconds)
+        for number, stage in enumerate(STAGES):
+            stages.add_metric([*self._labels, stage], int(self._sum(_RUNS)), self._sum(_STAGE_SUMS + number))
         yield stages
         yield self._batch_sizes()
-        yield self._gauge("serinus_in_flight_requests", "Inference requests in work.", self.in_flight)
-        yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", self._load_seconds)
+        yield self._gauge("serinus_in_flight_requests", "Inference requests in work.", self._sum(_IN_FLIGHT))
+        load_seconds = max(self._everybodys(_LOAD_SECONDS))
+        yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", load_seconds)
         yield self._build_info()
         yield from self._policy()
         audit = CounterMetricFamily(
             "serinus_audit_records", "Audit records by what became of them.", labels=[*_LABELS, "result"]
         )
-        counts = {"written": self.audit_written, "failed": self.audit_failed, "dropped": self.audit_dropped}
-        for result, count in counts.items():
-            audit.add_metric([*self._labels, result], count)
+        for slot, result in zip(_AUDIT, AUDIT_RESULTS, strict=True):
+            audit.add_metric([*self._labels, result], self._sum(slot))
         yield audit
+        yield from process_metrics(self._board.pids)
+
+    def _everybodys(self, slot: int) -> list[float]:
+        return [counters[slot] for counters in self._board.everybodys_counters]
+
+    def _sum(self, slot: int) -> float:
+        return sum(self._everybodys(slot))
+
+    def _histogram(self, start: int, bounds: Sequence[str]) -> tuple[list[tuple[str, float]], float]:
+        """Upper bounds with how many were at most as large, and the sum."""
+        counts = accumulate(self._sum(start + number) for number in range(len(bounds)))
+        return list(zip(bounds, counts, strict=True)), self._sum(start + len(bounds))
 
     def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(
@@ -200,7 +232,7 @@ class Metrics:
             "Time from a whole inference request to its reply, of successful ones.",
             labels=_LABELS,
         )
-        family.add_metric(self._labels, self._durations.cumulative(), self._durations.sum)
+        family.add_metric(self._labels, *self._histogram(_DURATIONS, _BOUNDS_AS_TEXT))
         return family
 
     def _stage_durations(self) -> Metric:
@@ -209,16 +241,13 @@ class Metrics:
             "Time of a run of each stage of the pipeline, for one request or a batch.",
             labels=[*_LABELS, "stage"],
         )
-        with self._pipeline_lock:
-            for stage, durations in self._pipeline_stages.items():
-                family.add_metric([*self._labels, stage], durations.cumulative(), durations.sum)
+        for stage, start in self._pipeline_stages.items():
+            family.add_metric([*self._labels, stage], *self._histogram(start, _BOUNDS_AS_TEXT))
         return family
 
     def _batch_sizes(self) -> Metric:
         family = HistogramMetricFamily("serinus_batch_size", "Requests in one run of the model.", labels=_LABELS)
-        bounds = [*map(floatToGoString, BATCH_SIZES), "+Inf"]
-        counts = zip(bounds, map(float, accumulate(self._batches)), strict=True)
-        family.add_metric(self._labels, list(counts), self._batched_requests)
+        family.add_metric(self._labels, *self._histogram(_BATCHES, [*map(floatToGoString, BATCH_SIZES), "+Inf"]))
         return family
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
@@ -246,13 +275,21 @@ class Metrics:
         when = GaugeMetricFamily(
             "serinus_policy_last_reload_success_timestamp_seconds", "When mounted files were last read.", labels=labels
         )
-        for source, reloads in self._reloads.items():
-            failures.add_metric([*self._labels, source], reloads.failures)
-            last.add_metric([*self._labels, source], reloads.last_successful)
-            when.add_metric([*self._labels, source], reloads.last_success)
+        for source, start in self._reloads.items():
+            if self._own[start + _KNOWN]:
+                # Each worker reads for itself: what holds is what holds for all.
+                failures.add_metric([*self._labels, source], max(self._everybodys(start + _FAILURES)))
+                last.add_metric([*self._labels, source], min(self._everybodys(start + _SUCCESSFUL)))
+                when.add_metric([*self._labels, source], min(self._everybodys(start + _SUCCESS_TIME)))
         info = GaugeMetricFamily(
             "serinus_policy_info", "1, with the SHA-256 of the policy.json in force.", labels=[*_LABELS, "digest"]
         )
-        if self.policy_digest is not None:
-            info.add_metric([*self._labels, self.policy_digest], 1)
+        for digest in sorted(self._policy_digests()):
+            info.add_metric([*self._labels, digest], 1)
         yield from (failures, last, when, info)
+
+    def _policy_digests(self) -> set[str]:
+        """More than one for the moment in which not all workers have read a change."""
+        slots = range(_POLICY_DIGEST, _POLICY_DIGEST + _DIGEST_WORDS)
+        found = {tuple(int(counters[slot]) for slot in slots) for counters in self._board.everybodys_counters}
+        return {struct.pack(">8I", *words).hex() for words in found if any(words)}

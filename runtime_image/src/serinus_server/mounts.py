@@ -53,6 +53,15 @@ class Mounts:
             reason = Reason.INVALID_CERTIFICATE
             await self._add(Folder("tls", settings.tls_dir, reason, read_certificate, self._use_certificate))
 
+    @property
+    def has_quota(self) -> bool:
+        """Whether the policy limits how much may be asked for."""
+        return self._quota.limits_anything
+
+    def share(self, workers: int) -> None:
+        """Have this process let in its share only of the quota, as one of so many."""
+        self._quota.share(workers)
+
     def on_certificate(self, replaced: Callable[[Certificate], Awaitable[None]]) -> None:
         """Have every later certificate told."""
         self._when_replaced.append(replaced)
@@ -97,7 +106,7 @@ class Mounts:
         self._access.policy = policy.access
         if self.audit is not None:
             self.audit.apply(policy.audit)
-        self._metrics.policy_digest = digest
+        self._metrics.policy_in_force(digest)
 
     async def _use_keys(self, keys: APIKeys) -> None:
         self._access.keys = keys

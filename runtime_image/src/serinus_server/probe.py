@@ -5,7 +5,6 @@
 `{"failure": [reason, message]}` if something does not. Without a failure, what it did last crashed it.
 """
 
-import ctypes
 import json
 import math
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from serinus_server.cgroup import memory_limit
+from serinus_server.child_process import end_with_parent
 from serinus_server.failure import FatalError, Reason
 from serinus_server.loading import SafeFile, look_at, open_file, put_together
 from serinus_server.model import Runnable, Signature
@@ -27,7 +27,6 @@ from serinus_server.warm_up import warm_up
 
 _LOADING_SECONDS: Final = 900
 _RUNNING_SECONDS: Final = 120
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def examine(
@@ -81,7 +80,7 @@ def main() -> None:
     """Examine what the command line asks for."""
     question = json.loads(sys.argv[1])
     files = [ModelFile(Path(folder), name, stage) for folder, name, stage in question["files"]]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # do not outlive the server
+    end_with_parent()
     _limit_resources()
     _limit_processor_time(question["seconds"]["loading"])
     try:

@@ -62,6 +62,8 @@ class Quota:
     """Counts requests against limits, which may change at any time."""
 
     def __init__(self) -> None:
+        self._whole = (UNLIMITED, UNLIMITED)
+        self._workers = 1
         self._limits = UNLIMITED
         self._limits_per_client = UNLIMITED
         self._all = Usage()
@@ -69,8 +71,19 @@ class Quota:
 
     def apply(self, limits: Limits, limits_per_client: Limits) -> None:
         """Set other limits; what is in work goes on counting."""
-        self._limits = limits
-        self._limits_per_client = limits_per_client
+        self._whole = (limits, limits_per_client)
+        self._limits = limits.shared_by(self._workers)
+        self._limits_per_client = limits_per_client.shared_by(self._workers)
+
+    def share(self, workers: int) -> None:
+        """Have this process let in its share only of what the limits allow, as one of so many."""
+        self._workers = workers
+        self.apply(*self._whole)
+
+    @property
+    def limits_anything(self) -> bool:
+        """Whether there is any limit."""
+        return self._whole != (UNLIMITED, UNLIMITED)
 
     def take(self, client: str | None, now: float) -> Usage | Shortage:
         """Count one request of a client at the time `now` in seconds; what is returned is to be given back."""

@@ -157,7 +157,10 @@ class _Pages:
         return json_reply(HTTPStatus.OK, server_metadata())
 
     def live(self) -> Reply:
-        return json_reply(HTTPStatus.OK, {"live": True})
+        reason = self._readiness.reason_not_alive
+        if reason is None:
+            return json_reply(HTTPStatus.OK, {"live": True})
+        return json_reply(HTTPStatus.SERVICE_UNAVAILABLE, {"live": False, "error": reason})
 
     def ready(self) -> Reply:
         return self._readiness_reply({})

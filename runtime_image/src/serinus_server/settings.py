@@ -17,7 +17,8 @@ class ServeSettings:
 
     `pipeline` names the files of its stages in the folder `model_path`; empty, there is one model.
     Without a `grpc_port` there is no gRPC; 0 takes a free one. The folders are mounts that may change; without
-    one, what it would say does not hold.
+    one, what it would say does not hold. The limits on what is in flight are those of all `workers` together; None
+    leaves their number to the server.
     """
 
     model_path: Path
@@ -35,6 +36,7 @@ class ServeSettings:
     keep_alive_timeout: float
     max_connection_age: float
     intra_op_threads: int
+    workers: int | None
     warm_up: bool
     batching: bool
     access_log: AccessLogMode

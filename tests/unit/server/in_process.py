@@ -11,13 +11,14 @@ import uvloop
 from serinus_server.access_log import AccessLog, AccessLogMode
 from serinus_server.admission import Admission
 from serinus_server.batching import off
+from serinus_server.board import Board
 from serinus_server.executor import Executor
 from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
 from serinus_server.inference import Inference
 from serinus_server.loading import load, look_at
 from serinus_server.log import JsonLog
-from serinus_server.metrics import Metrics
+from serinus_server.metrics import Metrics, counters_needed
 from serinus_server.model import Model
 from serinus_server.model_files import ModelFile
 from serinus_server.readiness import Readiness
@@ -60,7 +61,8 @@ class InProcess:
 
     async def _start(self, model: Model) -> tuple[HttpServer, int]:
         settings = _settings()
-        readiness, metrics = Readiness(), Metrics("m", "", "1")
+        board = Board(counters_needed())
+        readiness, metrics = Readiness(board), Metrics("m", "", "1", board=board)
         access_log = AccessLog(self._log, settings.access_log, "m", "1")
         inference = Inference(readiness, Admission(8, 1 << 30), metrics, settings.request_timeout)
         router = Router("m", "1", InferHandler(inference, access_log, "1"), readiness, metrics, access_log)
@@ -91,6 +93,7 @@ def _settings() -> ServeSettings:
         keep_alive_timeout=60,
         max_connection_age=60,
         intra_op_threads=1,
+        workers=1,
         warm_up=False,
         batching=False,
         access_log=AccessLogMode.OFF,

@@ -70,7 +70,12 @@ class Serving:
         return self.call("POST", f"/v2/models/{model}/infer", body, headers)
 
     def call(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 20,
     ) -> tuple[int, Any]:
         """One request on a connection of its own. A body that is not bytes is sent as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -78,7 +83,7 @@ class Serving:
         url = f"http://127.0.0.1:{self.port}{path}"
         request = urllib.request.Request(url, data, named, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310 - an http URL
+            with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 - an http URL
                 return response.status, _parsed(response.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -123,7 +128,7 @@ def serving(
         [
             *command,
             *("--model-path", str(model), "--model-name", "m", "--model-version", "1"),
-            *("--host", "127.0.0.1", "--http-port", "0", *options),
+            *("--host", "127.0.0.1", "--http-port", "0", "--workers", "1", *options),
         ],
         stderr=subprocess.PIPE,
         env={**os.environ, "SERINUS_TERMINATION_LOG": str(termination_log), **(environment or {})},

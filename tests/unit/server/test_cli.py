@@ -48,6 +48,7 @@ SERVE = ("serve", "--model-path", "/m", "--model-name", "m", "--model-version", 
         ((*SERVE, "--request-timeout", "0s"), "must be more than 0"),
         ((*SERVE, "--max-body-size", "16MB"), "'16MB' is not a size in bytes such as 1048576, 512Ki or 16Mi"),
         ((*SERVE, "--max-in-flight", "0"), "'0' is not a whole number of at least 1"),
+        ((*SERVE, "--workers", "0"), "'0' is not a whole number of at least 1, or auto"),
         ((*SERVE, "--access-log", "some"), "'some' is none of all, errors, off"),
         ((*SERVE, "--model-name", ""), "must not be empty"),
         (("fetch", "s3://b/k"), "the following arguments are required: DIR"),
@@ -95,15 +96,15 @@ def test_exit_codes_and_their_names() -> None:
 def test_termination_message_is_one_short_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(path))
-    write_termination_message(FatalError(Reason.NOT_FOUND, "two\nlines " + "é" * 4000))
+    write_termination_message(FatalError(Reason.NOT_FOUND, "two\nlines " + "é" * 4000).line)
     text = path.read_text()
     assert text.startswith("NotFound: two lines é")
     assert "\n" not in text
     assert len(text.encode()) <= 4096
-    write_termination_message(FatalError(Reason.NO_SPACE, "full"))
+    write_termination_message(FatalError(Reason.NO_SPACE, "full").line)
     assert path.read_text() == "NoSpace: full"
     monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(tmp_path / "missing/log"))
-    write_termination_message(FatalError(Reason.NO_SPACE, "full"))  # nobody to tell: no reason to crash
+    write_termination_message(FatalError(Reason.NO_SPACE, "full").line)  # nobody to tell: no reason to crash
 
 
 def truncated(folder: Path) -> Path:

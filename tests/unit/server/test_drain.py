@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.unit.server import models
 from tests.unit.server.serving import Serving, serving, tensor
 
@@ -64,8 +66,9 @@ class OpenLoop:
             self.outcomes.append(repr(error))
 
 
-def test_drain_loses_nothing(tmp_path: Path) -> None:
-    with serving(models.save(models.mlp(), tmp_path), "--drain-delay", "1s") as server:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_drain_loses_nothing(tmp_path: Path, workers: str) -> None:
+    with serving(models.save(models.mlp(), tmp_path), "--drain-delay", "1s", "--workers", workers) as server:
         load = OpenLoop(server, 0.004)
         time.sleep(0.5)
         server.terminate()
@@ -75,7 +78,8 @@ def test_drain_loses_nothing(tmp_path: Path) -> None:
         time.sleep(0.5)  # for so long the endpoints have not heard of it
         load.stop()
         assert server.exit_code(5) == 0
-        assert server.wait_for("drained")["connections_cut_off"] == 0
+        drained = [line["connections_cut_off"] for line in server.log if line["message"] == "drained"]
+        assert drained == [0] * int(workers)
     assert len(load.outcomes) > 100
     assert set(load.outcomes) == {"200"}
 

@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from serinus_server.grpc_api.service import SERVICE_NAME, InferenceService
-from serinus_server.http_server import EVERY_ADDRESS
+from serinus_server.listening import EVERY_ADDRESS
 from serinus_server.settings import ServeSettings
 from serinus_server.tls import Certificate
 
@@ -24,6 +24,8 @@ class GrpcServer:
         port: int,
         service: InferenceService,
         certificate: Callable[[], Certificate | None],
+        *,
+        shares_port: bool,
     ) -> None:
         """Asks for the `certificate` at start and at every new connection; without one there is no encryption."""
         self._certificate = certificate
@@ -38,7 +40,7 @@ class GrpcServer:
             ("grpc.max_connection_age_ms", age),  # clients reconnect now and then, so that new pods get their share
             ("grpc.max_connection_age_grace_ms", int(settings.request_timeout * 1000)),
             ("grpc.max_connection_idle_ms", int(settings.keep_alive_timeout * 1000)),
-            ("grpc.so_reuseport", 0),  # a port that is taken is an error
+            ("grpc.so_reuseport", int(shares_port)),  # otherwise a port that is taken is an error
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((service.handlers(),))

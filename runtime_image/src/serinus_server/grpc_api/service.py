@@ -125,8 +125,8 @@ class InferenceService:
         return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
     async def server_live(self, _request: object, _context: Context) -> messages.ServerLiveResponse:
-        """Whether the process answers."""
-        return messages.ServerLiveResponse(live=True)
+        """Whether the server answers."""
+        return messages.ServerLiveResponse(live=self._readiness.reason_not_alive is None)
 
     async def server_ready(self, _request: object, _context: Context) -> messages.ServerReadyResponse:
         """Whether new clients are welcome."""
