@@ -24,7 +24,7 @@ $(STAMP): $(UV) requirements.lock pyproject.toml runtime_image/pyproject.toml
 	@touch $@
 
 test: $(STAMP) ## all tests, or some: make test ARGS='tests/unit -k analysis'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.whole)
 
 check: $(STAMP) ## lint, types, import contracts and generated files, in seconds
 	@$(BIN)/ruff check .
