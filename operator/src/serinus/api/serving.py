@@ -193,7 +193,7 @@ class Audit(SpecModel):
     url: str = Field(
         min_length=1,
         max_length=1024,
-        pattern=r"^https?://[^/@\s]+(/\S*)?$",
+        pattern=r"^https?://[!-.0-?A-~]+(/[!-~]*)?$",  # printable ASCII, and no credentials
         description="Where records go, by POST as JSON lines, such as http://collector.audit.svc/serinus. No request "
         "ever waits for it; records that it is too slow for are dropped and counted in serinus_audit_records_total.",
     )
