@@ -32,9 +32,8 @@ def main() -> int:
             except BaseException:
                 others.terminate()
                 raise
-        told = output.read_text()
-    print(told)
-    print(f"{END_TO_END}: {_outcome(end_to_end)}; all others: {_outcome(status)}: {told.splitlines()[-1].strip('= ')}")
+        print(output.read_text())
+    print(f"{END_TO_END}: {_outcome(end_to_end)}; all others: {_outcome(status)}")
     return end_to_end or status
 
 

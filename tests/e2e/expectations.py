@@ -1,5 +1,8 @@
 """What the end-to-end tests wait for and hold the clients' counts to."""
 
+import time
+from collections.abc import Callable
+
 from serinus.api.status import InferenceServiceStatus, Phase, Stage
 from tests.cluster.inference_service import InferenceServiceHandle
 from tests.cluster.traffic import Totals
@@ -18,6 +21,14 @@ LEAVING_SECONDS = 15
 
 QUIET_SECONDS = 10
 """For so long nothing happens where nothing is to happen."""
+
+
+def within(seconds: float, holds: Callable[[], object], what: str) -> None:
+    """Wait until `holds` returns something true, which may take so long."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(1)
 
 
 def deploy(service: InferenceServiceHandle, manifest: Manifest) -> InferenceServiceStatus:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.cluster.object_store import CREDENTIALS
+from tests.cluster.traffic import IMAGE
 
 SERVICE = "digits"
 
@@ -44,4 +45,14 @@ def canary(*weights: int, seconds: int = 10) -> Manifest:
             "minRequests": 50,
         },
         "deadline": "10m",
+    }
+
+
+def restricted_pod(container: str, **more: Any) -> Manifest:  # noqa: ANN401 - parts of a container
+    """The spec of a pod of one container, from an image that is there, as the test namespaces allow it."""
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": container, "image": IMAGE, "securityContext": security, **more}],
     }

@@ -8,7 +8,7 @@ from tests.cluster import Cluster, installation
 from tests.cluster.inference_service import InferenceServiceHandle, Manifest, condition
 from tests.cluster.outage import outage
 from tests.cluster.traffic import Exchange, flowing
-from tests.e2e.expectations import QUIET_SECONDS, RATE, assert_nothing_lost, deploy, wait_promoted
+from tests.e2e.expectations import QUIET_SECONDS, RATE, assert_nothing_lost, deploy, wait_promoted, within
 from tests.e2e.manifests import SERVICE, canary, digits
 
 CHILDREN = "deployments,services,hpa,pdb,controllerrevisions"
@@ -95,10 +95,7 @@ def test_upgrade_of_the_operator_restarts_no_model_pod(service: InferenceService
 
 
 def _wait_until_childless(service: InferenceServiceHandle) -> None:
-    deadline = time.monotonic() + 60
-    while children := service.children():
-        assert time.monotonic() < deadline, [(child["kind"], child["metadata"]["name"]) for child in children]
-        time.sleep(1)
+    within(60, lambda: not service.children(), "all children are gone")
 
 
 def _has_been_judged(status: InferenceServiceStatus) -> bool:

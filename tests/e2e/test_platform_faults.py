@@ -8,9 +8,8 @@ from serinus.api.status import InferenceServiceStatus
 from tests.cluster import installation
 from tests.cluster.inference_service import InferenceServiceHandle, Manifest, condition
 from tests.cluster.outage import outage
-from tests.cluster.traffic import IMAGE
 from tests.e2e.expectations import deploy, is_being_judged, wait_rolled_back
-from tests.e2e.manifests import SERVICE, digits
+from tests.e2e.manifests import SERVICE, digits, restricted_pod
 
 MENDED_SECONDS = 120
 METRICS_SECONDS = 180
@@ -93,14 +92,7 @@ def _quota(pods: int) -> Manifest:
 
 def _job_with_the_labels_of_the_service() -> Manifest:
     """A Job whose pod the disruption budget counts, and that has no number of pods to count it by."""
-    security: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    identity = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {
-        "restartPolicy": "Never",
-        "nodeSelector": {"no-such": "node"},
-        "securityContext": identity,
-        "containers": [{"name": "other", "image": IMAGE, "securityContext": security}],
-    }
+    pod = {**restricted_pod("other"), "restartPolicy": "Never", "nodeSelector": {"no-such": "node"}}
     labels = {"serinus.dev/inferenceservice": SERVICE}
     return {
         "apiVersion": "batch/v1",

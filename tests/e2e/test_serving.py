@@ -2,10 +2,8 @@
 
 import base64
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +17,9 @@ from serinus_server.api_keys import make_api_key, stored_form
 from serinus_server.grpc_api import open_inference_grpc_pb2 as messages
 from tests.cluster import Cluster, object_store
 from tests.cluster.inference_service import InferenceServiceHandle, condition
-from tests.cluster.traffic import IMAGE, Exchange
-from tests.e2e.expectations import deploy
-from tests.e2e.manifests import SERVICE, digits
+from tests.cluster.traffic import Exchange
+from tests.e2e.expectations import deploy, within
+from tests.e2e.manifests import SERVICE, digits, restricted_pod
 
 KUBELET_SECONDS = 150
 """Within which a kubelet has changes of ConfigMaps and Secrets in the pods."""
@@ -43,13 +41,6 @@ def predict(url: str, body: str, headers: dict[str, str] | None = None) -> Reply
             return Reply(response.status, dict(response.headers), json.load(response))
     except urllib.error.HTTPError as error:
         return Reply(error.code, dict(error.headers), json.load(error))
-
-
-def within(seconds: float, holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(1)
 
 
 def pod_uids(service: InferenceServiceHandle) -> set[str]:
@@ -119,10 +110,7 @@ http.server.ThreadingHTTPServer(("", 8080), Sink).serve_forever()
 
 def sink_pod() -> dict[str, Any]:
     """A collector of audit records that prints them."""
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    pod = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    container = {"name": "sink", "image": IMAGE, "command": ["python", "-c", SINK], "securityContext": security}
-    spec = {"containers": [container], "securityContext": pod, "automountServiceAccountToken": False}
+    spec = restricted_pod("sink", command=["python", "-c", SINK])
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sink"}, "spec": spec}
 
 

@@ -88,13 +88,14 @@ class Operator:
             stop_flag=self._place_lost,
         )
         try:
-            await _run_to_its_end(watches, self._controller.stopping)
+            try:
+                await _run_to_its_end(watches, self._controller.stopping)
+            finally:
+                await self._controller.stop()
         except Exception:
             logger.exception("the watches ended; they begin anew in %.0f s", _BEGIN_ANEW_SECONDS)
             await asyncio.sleep(_BEGIN_ANEW_SECONDS)
             return True
-        finally:
-            await self._controller.stop()
         return self._place_lost.is_set()
 
     def _lose_place(self, resource: str) -> None:

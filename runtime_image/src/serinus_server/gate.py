@@ -28,6 +28,11 @@ class Gate:
         self.access = access
         self._quota = quota
 
+    @property
+    def asks_who(self) -> bool:
+        """Whether what clients show of themselves matters now."""
+        return self.access.policy is not None
+
     def enter(self, credentials: Credentials) -> Entry | Refusal:
         """Let a request in, or say why not. One that waits for its verdict is in, but has to ask `identify`."""
         verdict = self.access.check(credentials)

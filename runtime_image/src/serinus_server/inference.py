@@ -103,7 +103,7 @@ class Inference:
     @property
     def asks_for_credentials(self) -> bool:
         """Whether it matters who asks."""
-        return self._gate is not None
+        return self._gate is not None and self._gate.asks_who
 
     def admit(self, size: int, credentials: Credentials = NO_CREDENTIALS) -> Call | Refusal:
         """A place for a request of `size` bytes, or why there is none now.

@@ -2,13 +2,28 @@
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from serinus.api import units
 from serinus.api.base import Duration, Percentage, Quantity, SpecModel, Whole, cel_rule, cel_rules
 
 _LONGEST_REQUEST: Final = "10m"
 _SHORTEST_REQUEST: Final = "10ms"
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must hold each once")
+    return values
+
+
+_SET: Final = Field(json_schema_extra={"x-kubernetes-list-type": "set"})
+_EACH_ONCE: Final = AfterValidator(_each_once)
+
+_Name = Annotated[str, Field(min_length=1, max_length=253)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=64), _SET, _EACH_ONCE]
+_Protocols = Annotated[tuple[Literal["REST", "gRPC"], ...], Field(min_length=1, max_length=2), _SET, _EACH_ONCE]
+_SomeNames = Annotated[tuple[_Name, ...], Field(min_length=1, max_length=64), _SET, _EACH_ONCE]
 
 
 class ServerLimits(SpecModel):
@@ -58,16 +73,13 @@ class ServerLimits(SpecModel):
 class Server(SpecModel):
     """How the server runs the model."""
 
-    protocols: Annotated[tuple[Literal["REST", "gRPC"], ...], Field(min_length=1, max_length=2)] = Field(
+    protocols: _Protocols = Field(
         default=("REST",),
         description="The forms of the Open Inference Protocol that are spoken. REST, on port 80 of the Service, always "
         "is: probes and metrics come that way. With gRPC the Service has the port 9000, too.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "set",
-            **cel_rules(
-                cel_rule("'REST' in self", "server.protocols must hold REST: probes and metrics come that way")
-            ),
-        },
+        json_schema_extra=cel_rules(
+            cel_rule("'REST' in self", "server.protocols must hold REST: probes and metrics come that way")
+        ),
     )
     batching: Literal["Auto", "Off"] = Field(
         default="Auto",
@@ -78,9 +90,9 @@ class Server(SpecModel):
 
     @field_validator("protocols")
     @classmethod
-    def _protocols_hold_rest_once(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
-        if "REST" not in protocols or len(set(protocols)) < len(protocols):
-            raise ValueError("must hold REST, and each protocol once")
+    def _rest_is_among_them(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
+        if "REST" not in protocols:
+            raise ValueError("must hold REST: probes and metrics come that way")
         return protocols
 
 
@@ -135,9 +147,6 @@ class Quota(RequestQuota):
     )
 
 
-_User = Annotated[str, Field(min_length=1, max_length=253)]
-
-
 class Access(SpecModel):
     """Who may ask. Health and metrics stay open, to probes and to Prometheus."""
 
@@ -158,33 +167,21 @@ class Access(SpecModel):
         "pods then carry a token of their own to ask with, so that going over to this mode is a new revision. All else "
         "changes without a restart, within the minute or two that the kubelet takes.",
     )
-    allowed_users: Annotated[tuple[_User, ...], Field(min_length=1, max_length=64)] | None = Field(
+    allowed_users: _SomeNames | None = Field(
         default=None,
         description="The users whose tokens are let in, such as system:serviceaccount:shop:web. Left out, with "
         "allowedGroups left out, too: everyone with a token for the audience.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
-    allowed_groups: Annotated[tuple[_User, ...], Field(min_length=1, max_length=64)] | None = Field(
+    allowed_groups: _SomeNames | None = Field(
         default=None,
         description="The groups whose members are let in, such as system:serviceaccounts:shop.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
-
-    @field_validator("allowed_users", "allowed_groups")
-    @classmethod
-    def _names_are_different(cls, named: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if named is not None and len(set(named)) < len(named):
-            raise ValueError("must hold each name once")
-        return named
 
     @model_validator(mode="after")
     def _names_are_of_tokens(self) -> Self:
         if self.mode != "KubernetesToken" and (self.allowed_users or self.allowed_groups):
             raise ValueError("allowedUsers and allowedGroups are of the mode KubernetesToken")
         return self
-
-
-_Tensor = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class Audit(SpecModel):
@@ -206,10 +203,9 @@ class Audit(SpecModel):
             )
         ),
     )
-    redact: Annotated[tuple[_Tensor, ...], Field(max_length=64)] = Field(
+    redact: _Names = Field(
         default=(),
         description="Names of inputs and outputs whose contents are never kept.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     max_tensor_bytes: Whole = Field(
         default=4096,
@@ -224,10 +220,3 @@ class Audit(SpecModel):
         if units.parse_percentage(sample) == 0:
             raise ValueError("must be more than 0%; to keep nothing, leave out audit")
         return sample
-
-    @field_validator("redact")
-    @classmethod
-    def _tensors_are_named_once(cls, redact: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(redact)) < len(redact):
-            raise ValueError("must hold each name once")
-        return redact

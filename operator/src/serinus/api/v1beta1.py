@@ -25,6 +25,9 @@ NAME_MAX_LENGTH: Final = 52
 MOVING_VERSIONS: Final = ("latest", "newest", "current", "head", "main", "master", "stable", "production")
 """Names that point at something else tomorrow, and so are not versions."""
 
+MOST_REPLICAS: Final = 1000
+"""Pods that the stable revision of a service may have."""
+
 _BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCKET_BOUNDS_SECONDS) + "]"
 
 
@@ -236,13 +239,13 @@ class Autoscaling(SpecModel):
     min_replicas: Whole = Field(
         default=1,
         ge=1,
-        le=1000,
+        le=MOST_REPLICAS,
         description="The fewest pods of the stable revision. During a rollout it keeps at least as many as before.",
     )
     max_replicas: Whole | None = Field(
         default=None,
         ge=1,
-        le=1000,
+        le=MOST_REPLICAS,
         description="The most pods of the stable revision. Left out, or equal to minReplicas: a fixed number of pods "
         "and no autoscaler.",
     )
@@ -494,6 +497,10 @@ class Canary(SpecModel):
         description="Lets a revision that has served before take over again at once: as soon as its pods are ready, "
         "without steps. Left out: it is judged like a new one.",
     )
+
+    def step_at(self, index: int) -> CanaryStep:
+        """The step of that index, counted from 0; once all are passed, the last one."""
+        return self.steps[min(index, len(self.steps) - 1)]
 
     @model_validator(mode="after")
     def _weights_do_not_fall(self) -> Self:

@@ -115,8 +115,7 @@ def _stable_floor(spec: InferenceServiceSpec, state: State) -> int:
 
 def _step_weight(spec: InferenceServiceSpec, state: State) -> int:
     """What the step at hand asks for, in percent."""
-    steps = (state.rollout.policy or spec.canary).steps
-    return steps[min(state.rollout.step_index, len(steps) - 1)].weight_percent
+    return (state.rollout.policy or spec.canary).step_at(state.rollout.step_index).weight_percent
 
 
 def _pods_of_strict_step(spec: InferenceServiceSpec, state: State, stable: int, mode: TrafficMode) -> Pods | None:

@@ -62,7 +62,7 @@ class Situation:
     @property
     def current_step(self) -> CanaryStep:
         """The step that the rollout is at."""
-        return self.policy.steps[min(self.state.rollout.step_index, len(self.policy.steps) - 1)]
+        return self.policy.step_at(self.state.rollout.step_index)
 
     def elapsed(self) -> timedelta:
         """Time since the stage began."""

@@ -56,6 +56,7 @@ def _environment(directory: Path) -> Environment:
         loader=FileSystemLoader(directory),
         undefined=StrictUndefined,
         finalize=_finalize,
+        auto_reload=False,  # it would look at the file for each rendering
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - what is made is YAML, and holds no value

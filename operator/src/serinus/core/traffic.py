@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final
 
 from serinus.api.status import Phase, Stage
-from serinus.api.v1beta1 import Canary, InferenceServiceSpec
+from serinus.api.v1beta1 import MOST_REPLICAS, Canary, InferenceServiceSpec
 from serinus.core.observe import Observed
 from serinus.core.replicas import TOLERANCE_PERCENT, canary_replicas, pods_that_make, weight_of
 from serinus.core.state import State
-
-_MOST_PODS: Final = 1000
-"""The greatest autoscaling.maxReplicas."""
 
 
 class TrafficMode(Enum):
@@ -50,7 +46,7 @@ def unreachable_weight(spec: InferenceServiceSpec, *, has_gateway: bool) -> str 
 
 def _unreachable(number: int, weight: int, most: int) -> str:
     fewer = next((pods for pods in range(most - 1, 0, -1) if pods_that_make(weight, pods, pods)), None)
-    more = pods_that_make(weight, most + 1, _MOST_PODS)
+    more = pods_that_make(weight, most + 1, MOST_REPLICAS)
     fitting = " or ".join(str(pods) for pods in (fewer, more and more.stable) if pods)
     otherwise = f"Make the most {fitting} (autoscaling.maxReplicas), ask" if fitting else "Ask"
     return (
@@ -72,7 +68,7 @@ def wanted_weight(state: State, canary: Canary) -> int:
     if rollout.phase is Phase.PROMOTING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.BAKE):
         return 100
     if rollout.phase is Phase.PROGRESSING and rollout.stage in (Stage.SHIFT_TRAFFIC, Stage.ANALYZING):
-        return canary.steps[min(rollout.step_index, len(canary.steps) - 1)].weight_percent
+        return canary.step_at(rollout.step_index).weight_percent
     return rollout.weight.desired
 
 

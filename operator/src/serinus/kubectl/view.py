@@ -93,7 +93,7 @@ def _step(service: Service) -> str:
     stage = f", {rollout.stage}" if rollout.stage else ""
     if policy is None:
         return f"step {rollout.step_index + 1}{stage}"
-    step = policy.steps[min(rollout.step_index, len(policy.steps) - 1)]
+    step = policy.step_at(rollout.step_index)
     number = f"{rollout.step_index + 1} of {len(policy.steps)}"
     return f"{number}: {step.weight_percent}% for {step.duration}{stage}"
 
