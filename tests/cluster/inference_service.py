@@ -16,6 +16,7 @@ from serinus.api.v1beta1 import GROUP, PLURAL, VERSION
 from tests.cluster.cluster import Cluster
 
 POLL_SECONDS = 0.25
+EVENT_SECONDS = 15
 
 Manifest = dict[str, Any]
 
@@ -72,8 +73,19 @@ class InferenceServiceHandle:
         """Which pods it has; a replaced one is another."""
         return {pod["metadata"]["uid"] for pod in self.children("pods")}
 
-    def events(self) -> list[tuple[str, str]]:
-        """Reason and text of its events, oldest first."""
+    def events_until(self, reason: str) -> list[tuple[str, str]]:
+        """Reason and text of its events, oldest first, once one of the reason is there.
+
+        The operator tells an event after it wrote the status, so what the status says may have no event yet.
+        """
+        deadline = time.monotonic() + EVENT_SECONDS
+        while reason not in dict(events := self._events()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no event {reason} within {EVENT_SECONDS} s; there are {events}")
+            time.sleep(POLL_SECONDS)
+        return events
+
+    def _events(self) -> list[tuple[str, str]]:
         selector = f"involvedObject.kind=InferenceService,involvedObject.name={self.name}"
         listed = self._core.list_namespaced_event(self.namespace, field_selector=selector).items
         return [(event.reason, event.message) for event in sorted(listed, key=lambda event: event.event_time)]

@@ -70,7 +70,7 @@ def test_operator_killed_in_mid_canary_finishes_it(service: InferenceServiceHand
     assert after.analysis.ticks > before.analysis.ticks
     for check_before, check_after in zip(before.analysis.checks, after.analysis.checks, strict=True):
         assert check_after.canary.requests > check_before.canary.requests
-    reasons = [reason for reason, _ in service.events()]
+    reasons = [reason for reason, _ in service.events_until("Promoted")]
     assert sorted(reasons) == sorted(
         ["Deployed", "CanaryStarted", "StepStarted", "StepPassed", "StepStarted", "Promoting", "Promoted"]
     )

@@ -37,7 +37,7 @@ def test_first_deployment_has_no_canary(
     assert status.canary is None
     assert status.replicas == "2/2"
     assert condition(status, "Reconciling") == ("", "", "")
-    assert {reason for reason, _ in service.events()} == {"Deployed"}
+    assert {reason for reason, _ in service.events_until("Deployed")} == {"Deployed"}
     with cluster.port_forward(service.namespace, SERVICE, 80) as url:
         reply = requests.post(f"{url}/v2/models/{SERVICE}/infer", data=exchanges[0].body, timeout=10)
     assert reply.status_code == 200
@@ -58,7 +58,7 @@ def test_good_version_promoted(
     assert status.analysis.verdict is Verdict.PASS
     judged = {check.check: check.canary.requests for check in status.analysis.checks}
     assert min(judged["errors"], judged["latency-p95"]) >= 50
-    reasons = [reason for reason, _ in service.events()]
+    reasons = [reason for reason, _ in service.events_until("Promoted")]
     assert reasons == ["Deployed", "CanaryStarted", "StepStarted", "Promoting", "Promoted"]
     for version in ("1", "2"):
         accuracy = totals.of(version).accuracy
@@ -98,7 +98,7 @@ def test_failing_version_rolled_back(
     assert totals.of("4").replies - served_by_canary < 2 * RATE, "it kept getting requests after it was rolled back"
     assert status.rollout.reason == "HighErrorRate"
     assert "errors <= 1%" in condition(status, "RolloutHealthy")[2]
-    assert [reason for reason, _ in service.events()][-2:] == ["RollingBack", "RolledBack"]
+    assert [reason for reason, _ in service.events_until("RolledBack")][-2:] == ["RollingBack", "RolledBack"]
 
 
 def test_no_request_lost_across_promotion_and_rollback(
@@ -149,7 +149,7 @@ def test_prometheus_down_holds_then_resumes(
     assert (held.rollout.metrics_missing_since, held.analysis) == (blind.rollout.metrics_missing_since, blind.analysis)
     assert condition(after, "MetricsAvailable")[0] == "True"
     assert after.rollout.metrics_missing_since is None
-    reasons = [reason for reason, _ in service.events()]
+    reasons = [reason for reason, _ in service.events_until("Promoted")]
     assert reasons == ["Deployed", "CanaryStarted", "StepStarted", "Promoting", "Promoted"], "no pause, no roll-back"
 
 

@@ -47,7 +47,7 @@ def test_suspended_in_mid_canary_it_stands_still_and_then_goes_on(
     assert_nothing_lost(totals)
     assert condition(after, "Suspended") == ("", "", "")
     assert [one["metadata"]["name"] for one in service.children("pdb")] == [service.name]
-    reasons = [reason for reason, _ in service.events()]
+    reasons = [reason for reason, _ in service.events_until("Promoted")]
     assert reasons == [
         "Deployed", "CanaryStarted", "StepStarted", "Suspended", "Resumed", "StepPassed", "StepStarted", "Promoting",
         "Promoted",

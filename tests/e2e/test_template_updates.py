@@ -43,7 +43,7 @@ def test_changed_template_waits_where_it_is_pinned_and_goes_through_the_canary_w
         totals = traffic.stop()
     assert_nothing_lost(totals)
     assert totals.of("1").replies == totals.sent
-    told = dict(service.events())
+    told = dict(service.events_until("Promoted"))
     assert told["CanaryStarted"].startswith("The pods of version 1 are renewed: revision ")
     assert told["Promoted"] == "The renewed version 1 was promoted and serves all requests."
 
