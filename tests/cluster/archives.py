@@ -35,13 +35,20 @@ def cached(tag: str, key: str, build: Callable[[Path], None]) -> Path:
     """Return the archive of the image `tag` that is kept under `key`; `build` writes it unless it is there."""
     name = tag.rpartition("/")[2].partition(":")[0]
     target = cache.directory() / "images" / f"{name}-{key}.tar"
-    with cache.locked(target.name):
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            with step(f"building the image {tag}"):
-                build(partial)
-            partial.rename(target)
-            cache.forget_unused(target.parent)
+    if not target.exists():
+        # One at a time, whatever the key: the builder knows what it has built by its tag, which all checkouts share.
+        with cache.locked(f"image-{name}"):
+            _build_unless_there(target, tag, build)
     cache.mark_used(target)
     return target
+
+
+def _build_unless_there(target: Path, tag: str, build: Callable[[Path], None]) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    with step(f"building the image {tag}"):
+        build(partial)
+    partial.rename(target)
+    cache.forget_unused(target.parent)
