@@ -124,6 +124,12 @@ VALID: Final = (
     Example("https_uri", {"spec.model.uri": "https://models.example/fraud/model.onnx"}),
     Example("uri_of_a_folder", {"spec.model.uri": "s3://models/fraud/1/"}),
     Example("uri_beyond_ascii", {"spec.model.uri": "s3://models/fraude-données/1/model.onnx"}),
+    Example("uri_of_a_claim", {"spec.model.uri": "pvc://models/fraud/1/model.onnx"}),
+    Example("uri_of_a_whole_claim", {"spec.model.uri": "pvc://models.team-a/"}),
+    Example("dots_in_the_path_of_a_claim", {"spec.model.uri": "pvc://models/.hidden/..data/v1..2/$(x)/模型.onnx"}),
+    Example("pipeline_on_a_claim", {
+        "spec.model.uri": "pvc://models/fraud/", "spec.model.pipeline": [{"name": "model", "file": "model.onnx"}],
+    }),
     Example("version_by_date", {"spec.model.version": "2026-11-24"}),
     Example("version_that_holds_a_moving_name", {"spec.model.version": "main-7"}),
     Example("longest_version", {"spec.model.version": "v" * 63}),
@@ -179,7 +185,7 @@ def _steps(*steps: Manifest, deadline: str = "1h") -> Manifest:
 
 
 _NEEDED: Final = "Required value"
-_URI: Final = "must be s3://bucket/path or https://host/path, without spaces or credentials"
+_URI: Final = "must be s3://bucket/path, https://host/path or pvc://claim/path, without spaces, credentials or"
 _VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
 _SHARE: Final = "errors.threshold must be more than 0% and less than 100%"
 _WINDOW: Final = "spec.canary.rollbackWindow"
@@ -211,6 +217,14 @@ INVALID: Final = (
         credentials_in_the_uri="https://me:secret@models/model.onnx",
         space_in_the_uri="s3://models/my model.onnx",
         line_end_in_the_uri="s3://models/model.onnx\n",
+        tab_in_the_uri="s3://models/a\vb.onnx",
+        claim_without_a_path="pvc://models",
+        claim_with_capitals="pvc://Models/model.onnx",
+        way_up_on_a_claim="pvc://models/fraud/../../model.onnx",
+        way_up_at_the_end="pvc://models/..",
+        dot_on_a_claim="pvc://models/./model.onnx",
+        empty_part_on_a_claim="pvc://models//model.onnx",
+        nul_on_a_claim="pvc://models/a\0b.onnx",
     ),
     *_wrong("spec.model.version", _NEEDED, no_version=ABSENT, version_null=None),
     *_wrong("spec.model.version", _VERSION, version_latest="latest", version_shouted="LATEST", version_main="main"),
@@ -218,6 +232,11 @@ INVALID: Final = (
     *_wrong("spec.model.version", "should match", version_that_is_no_label="1/2", version_with_a_line_end="1\n"),
     *_wrong("spec.model.version", "Too long: may not be more than 63", very_long_version="v" * 64),
     *_wrong("spec.model.sha256", "should match", short_digest="9f86d081", digest_in_capitals="9F" * 32),
+    Example(
+        "credentials_for_a_claim",
+        {"spec.model.uri": "pvc://models/1/", "spec.model.credentials": {"secretName": "s3"}},
+        r"spec\.model\.credentials: .*cannot be used with pvc://, which mounts the claim as it is",
+    ),
     *_wrong("spec.model.credentials", _NEEDED, credentials_without_a_name={}),
     *_wrong("spec.model.credentials.secretName", "should match", name_of_no_object="My_Secret"),
     # Replicas and resources.

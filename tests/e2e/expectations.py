@@ -34,6 +34,11 @@ def within(seconds: float, holds: Callable[[], object], what: str) -> None:
 def deploy(service: InferenceServiceHandle, manifest: Manifest) -> InferenceServiceStatus:
     """Apply the first version and wait until it serves with all its pods."""
     service.apply(manifest)
+    return wait_serves(service)
+
+
+def wait_serves(service: InferenceServiceHandle) -> InferenceServiceStatus:
+    """Wait until the first version serves with all its pods."""
     return service.wait_until(lambda status: status.rollout.phase is Phase.STABLE, "it serves", DEPLOY_SECONDS)
 
 

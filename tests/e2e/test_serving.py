@@ -2,10 +2,9 @@
 
 import base64
 import json
-import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import onnx
@@ -18,29 +17,12 @@ from serinus_server.grpc_api import open_inference_grpc_pb2 as messages
 from tests.cluster import Cluster, object_store
 from tests.cluster.inference_service import InferenceServiceHandle, condition
 from tests.cluster.traffic import Exchange
+from tests.e2e.calls import predict
 from tests.e2e.expectations import deploy, within
 from tests.e2e.manifests import SERVICE, digits, restricted_pod
 
 KUBELET_SECONDS = 150
 """Within which a kubelet has changes of ConfigMaps and Secrets in the pods."""
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-
-def predict(url: str, body: str, headers: dict[str, str] | None = None) -> Reply:
-    """One prediction over REST."""
-    request = urllib.request.Request(  # noqa: S310 - loopback
-        f"{url}/v2/models/{SERVICE}/infer", body.encode(), {"Content-Type": "application/json", **(headers or {})}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-            return Reply(response.status, dict(response.headers), json.load(response))
-    except urllib.error.HTTPError as error:
-        return Reply(error.code, dict(error.headers), json.load(error))
 
 
 def pod_uids(service: InferenceServiceHandle) -> set[str]:

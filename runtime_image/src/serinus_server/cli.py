@@ -1,4 +1,4 @@
-"""The command line: `serinus-server serve`, `inspect`, `fetch` and `api-key`."""
+"""The command line: `serinus-server serve`, `inspect`, `fetch`, `verify` and `api-key`."""
 
 import argparse
 import os
@@ -89,6 +89,13 @@ def _fetch(options: argparse.Namespace, log: JsonLog) -> None:
     fetch(FetchRequest(options.uri, options.folder, options.sha256, options.max_size, options.allow_http), log)
 
 
+def _verify(options: argparse.Namespace, log: JsonLog) -> None:
+    from serinus_server.verification import VerifyRequest, verify  # noqa: PLC0415 - `serve` has no use for it
+
+    path = options.path.strip("/")
+    verify(VerifyRequest(options.volume, path, not path or options.path.endswith("/"), options.sha256), log)
+
+
 def _api_key(options: argparse.Namespace, _log: JsonLog) -> None:
     client, secret = options.client, options.secret
     key = make_api_key()
@@ -112,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_inspect(commands)
     _add_fetch(commands)
+    _add_verify(commands)
     _add_api_key(commands)
     return parser
 
@@ -172,6 +180,14 @@ def _add_fetch(commands: _Commands) -> None:
     fetch.add_argument("--sha256", type=_sha256, metavar="HEX", help="digest that the model must have")
     fetch.add_argument("--max-size", type=_positive_size, default="10Gi", help="size in all at most (default 10Gi)")
     fetch.add_argument("--allow-http", action="store_true", help="allow http://, which is not encrypted")
+
+
+def _add_verify(commands: _Commands) -> None:
+    verify = commands.add_parser("verify", help="see that a mounted volume holds a model")
+    verify.set_defaults(command=_verify)
+    verify.add_argument("volume", metavar="DIR", type=Path, help="where the volume is mounted")
+    verify.add_argument("path", metavar="PATH", help="the model in it: a file, or a folder if it ends in /")
+    verify.add_argument("--sha256", type=_sha256, metavar="HEX", help="digest that the model must have")
 
 
 def _add_api_key(commands: _Commands) -> None:

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from serinus_server.failure import FatalError, Reason
+
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, 64 hex digits."""
@@ -21,3 +23,9 @@ def combined_digest(digests: Mapping[str, str]) -> str:
         return next(iter(digests.values()))
     manifest = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(manifest.encode()).hexdigest()
+
+
+def require_digest(digest: str, expected: str, shown: str) -> None:
+    """Raise FatalError(DIGEST_MISMATCH) if what is `shown` has another digest than the expected one."""
+    if digest != expected:
+        raise FatalError(Reason.DIGEST_MISMATCH, f"{shown} has sha256 {digest}, expected {expected}")

@@ -118,6 +118,8 @@ SCALED = {
     }
 }
 
+ON_A_CLAIM = spec_of("1", model={"uri": "pvc://models/fraud/1/model.onnx", "sha256": GUARDED.model.sha256})
+
 CASES = {
     "plain": Case(Phase.INITIALIZING),
     "with_autoscaler": Case(spec=spec_of("1", **SCALED), observed=ONE_SERVES),
@@ -127,6 +129,7 @@ CASES = {
         stable=revision_of(GUARDED),
         server=ServerSettings(image="r.example/s:1", image_pull_policy="Always", image_pull_secrets=("r1", "r2")),
     ),
+    "model_on_a_claim": Case(Phase.INITIALIZING, spec=ON_A_CLAIM, stable=revision_of(ON_A_CLAIM)),
     "mid_canary": Case(
         Phase.PROGRESSING, Stage.ANALYZING, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE
     ),

@@ -17,9 +17,16 @@ def condition(kind: str, status: str, reason: str, message: str) -> dict[str, An
     return {"type": kind, "status": status, "reason": reason, "message": message, **TIMES}
 
 
-def pod(*conditions: dict[str, Any], name: str = "fraud-aaa-x", deleted: bool = False) -> dict[str, Any]:
-    metadata = {"name": name, "labels": {REVISION_LABEL: "aaa"}} | ({"deletionTimestamp": "t"} if deleted else {})
-    return slim_pod({"metadata": metadata, "status": {"phase": "Pending", "conditions": list(conditions)}})
+def pod(
+    *conditions: dict[str, Any], name: str = "fraud-aaa-x", deleted: bool = False, claim: str | None = None
+) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "risk", "labels": {REVISION_LABEL: "aaa"}}
+    metadata |= {"deletionTimestamp": "t"} if deleted else {}
+    source = {"emptyDir": {}} if claim is None else {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    spec = {"volumes": [{"name": "model", **source}, {"name": "tmp", "emptyDir": {}}]}
+    return slim_pod(
+        {"metadata": metadata, "spec": spec, "status": {"phase": "Pending", "conditions": list(conditions)}}
+    )
 
 
 def child(kind: str, *conditions: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +97,80 @@ def test_pods_without_a_node(found: dict[str, Any], reason: str | None, words: s
     assert (hindrance.subject, hindrance.reason) == ("Pod fraud-aaa-x", reason)
     assert words in hindrance.message
     assert advice in hindrance.advice
+
+
+CLAIMS = {
+    "not_there": (
+        'persistentvolumeclaim "models" not found. not found',
+        "ClaimNotFound",
+        "Create the PersistentVolumeClaim models, or correct spec.model.uri",
+    ),
+    "of_an_admission_policy_not_there": (
+        'persistentvolumeclaim "shared-cache" not found. not found',
+        "Unschedulable",
+        "those whose admission policy adds it",
+    ),
+    "going": (
+        'persistentvolumeclaim "models" is being deleted. not found',
+        "ClaimBeingDeleted",
+        "have the model on another claim",
+    ),
+    "lost": (
+        'persistentvolumeclaim "models" bound to non-existent persistentvolume "pv-1"',
+        "ClaimLost",
+        "The volume of the PersistentVolumeClaim models is gone",
+    ),
+    "lost_while_scheduling": (
+        "1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s).",
+        "ClaimLost",
+        "The volume of the PersistentVolumeClaim models is gone",
+    ),
+    "not_bound": (
+        "pod has unbound immediate PersistentVolumeClaims. not found",
+        "ClaimNotBound",
+        "`kubectl describe pvc -n risk models` says why: no StorageClass",
+    ),
+    "without_a_volume": (
+        "1 node(s) didn't find available persistent volumes to bind. preemption: not helpful",
+        "ClaimNotBound",
+        "`kubectl describe pvc -n risk models` says why",
+    ),
+    "for_one_pod": (
+        "1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by "
+        "another pod.",
+        "ClaimInUse",
+        "one for many, ReadOnlyMany or ReadWriteMany",
+    ),
+    "on_other_nodes": (
+        "1 Insufficient cpu, 2 node(s) didn't match PersistentVolume's node affinity.",
+        "ClaimOnOtherNodes",
+        "a claim that more nodes reach, ReadOnlyMany or ReadWriteMany",
+    ),
+    "on_other_nodes_in_older_words": (
+        "1 Insufficient cpu, 2 node(s) had volume node affinity conflict.",
+        "ClaimOnOtherNodes",
+        "a claim that more nodes reach",
+    ),
+    "well_but_no_room": ("3 Insufficient cpu.", "Unschedulable", "ask for less in spec.resources.requests"),
+}
+
+
+@pytest.mark.parametrize(("words", "reason", "advice"), CLAIMS.values(), ids=CLAIMS.keys())
+def test_pods_whose_model_is_on_a_claim(words: str, reason: str, advice: str) -> None:
+    message = f"0/3 nodes are available: {words}"
+    hindrance = hindrance_of_pod(pod(condition("PodScheduled", "False", "Unschedulable", message), claim="models"))
+    assert hindrance is not None
+    assert (hindrance.subject, hindrance.reason, hindrance.message) == ("Pod fraud-aaa-x", reason, message)
+    assert advice in hindrance.advice
+    assert "{" not in hindrance.advice
+
+
+def test_a_claim_that_was_not_bound_in_time() -> None:
+    """The scheduler had a node, and gave the volume up."""
+    message = 'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded'
+    hindrance = hindrance_of_pod(pod(condition("PodScheduled", "False", "SchedulerError", message), claim="models"))
+    assert hindrance is not None
+    assert hindrance.reason == "ClaimNotBound"
 
 
 def refused(message: str, reason: str = "FailedCreate") -> dict[str, Any]:

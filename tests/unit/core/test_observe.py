@@ -200,6 +200,20 @@ def test_a_failure_says_object_cause_and_next_step(reason: str, told: str, advic
     assert message.endswith(advice) or advice in message
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("AccessDenied", "Let all users read it on the volume"),
+        ("InvalidURI", "A link in the volume has to stay within it."),
+        ("NotFound", "Correct spec.model.uri, or put the model there."),
+        ("DigestMismatch", ""),
+    ],
+)
+def test_a_model_that_is_mounted_has_other_faults_than_one_that_is_fetched(reason: str, advice: str) -> None:
+    message = str(PodFailure("fraud-x", "verify", reason, "told"))
+    assert message.startswith(f"Container verify of pod fraud-x: {reason}: told. {advice}".rstrip())
+
+
 def owned(kind: str, of: str | None = None, uid: str = UID, **parts: object) -> dict[str, Any]:
     labels = {SERVICE_LABEL: "fraud"} | ({REVISION_LABEL: of} if of else {})
     owner = {"kind": "InferenceService", "name": "fraud", "uid": uid, "controller": True}

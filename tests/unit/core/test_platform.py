@@ -13,6 +13,7 @@ DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 GATEWAY = {"gateway": {"namespace": "infra", "name": "shared", "domain": "models.example"}}
 BY_GATEWAY = {"canary": {"traffic": {"mode": "GatewayAPI"}}}
 TOKENS = {"access": {"mode": "KubernetesToken"}}
+ON_A_CLAIM = {"model": {"uri": "pvc://models/fraud/1/"}}
 STRICT = {
     "autoscaling": {"minReplicas": 2},
     "canary": {"steps": [{"weightPercent": 7, "duration": "1m"}], "traffic": {"precision": "Strict"}},
@@ -37,6 +38,9 @@ def models(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of the se
         pytest.param({"model": {"sha256": DIGEST}}, models(requireSha256=True), None, id="a digest"),
         pytest.param({}, models(allowedUriPrefixes=["s3://other/"]), "from s3://other/ alone", id="elsewhere"),
         pytest.param({}, models(allowedUriPrefixes=["https://m.example/", "s3://models/"]), None, id="one of two"),
+        pytest.param(ON_A_CLAIM, models(allowedUriPrefixes=["s3://models/"]), "elsewhere", id="a claim is elsewhere"),
+        pytest.param(ON_A_CLAIM, models(allowedUriPrefixes=["pvc://models/fraud/"]), None, id="a claim, allowed"),
+        pytest.param(ON_A_CLAIM, models(requireSha256=True), "State it", id="no digest of a model on a claim"),
     ],
 )
 def test_what_does_not_fit_is_told_with_what_to_do(

@@ -92,6 +92,14 @@ def test_a_pod_keeps_how_its_containers_fare() -> None:
     }
 
 
+def test_a_pod_keeps_the_claim_that_its_model_is_on() -> None:
+    model = {"name": "model", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    others = [{"name": "tmp", "emptyDir": {}}, {"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}]
+    body = {"metadata": METADATA, "spec": {"volumes": [*others, model], "nodeName": "a"}}
+    assert slim_pod(body)["spec"] == {"volumes": [model]}
+    assert "spec" not in slim_pod(body | {"spec": {"volumes": [*others, {"name": "model", "emptyDir": {}}]}})
+
+
 FAULT = {"status": "False", "reason": "R", "message": "M"}
 
 

@@ -14,6 +14,7 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.core.canary import first_state
 from serinus.core.desired import desired
 from serinus.core.observe import Observed
+from serinus.core.pod_template import pod_template
 from serinus.core.revision import revision_of
 from tests.unit.core import rollouts
 from tests.unit.core.test_templates import HOSTILE, substituted
@@ -106,7 +107,7 @@ def check(path: str, text: str) -> None:
         assert told.startswith(f"spec.{path.partition('.')[0]}"), told
         return
     harmless = read(changed(base(path), path, TEXTS[path]))
-    expected = substituted(manifests(harmless), TEXTS[path], text)
+    expected = substituted(manifests(harmless), TEXTS[path], text.replace("$", "$$") if path == "model.uri" else text)
     revisions = revision_of(harmless).name, revision_of(spec).name
     assert manifests(spec) == substituted(expected, *revisions)
 
@@ -142,6 +143,20 @@ def test_hostile_strings(path: str, text: str) -> None:
     check(path, text)
     check(path, f"{TEXTS[path]}{text}")
     check(path, f"s3://models/{text}")
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://m/$(AWS_SECRET_ACCESS_KEY)/$$(x)/$1", "pvc://m/$(AWS_SECRET_ACCESS_KEY)/$$(x)/$1"]
+)
+def test_no_variable_of_a_secret_gets_into_a_uri(uri: str) -> None:
+    """Kubernetes puts variables in the place of $(NAME) in arguments, and a dollar in that of two."""
+    template = pod_template(FRAUD, read(changed(BASE, "model.uri", uri)), revision_of(read(BASE)), SERVER)
+    containers = [*template["spec"]["initContainers"], *template["spec"]["containers"]]
+    given = [argument for container in containers for argument in container["args"] if "AWS" in argument]
+    assert given
+    for argument in given:
+        assert "$" not in argument.replace("$$", "")
+        assert argument.replace("$$", "$").endswith("$(AWS_SECRET_ACCESS_KEY)/$$(x)/$1")
 
 
 @given(st.sampled_from(sorted(TEXTS)), st.text())

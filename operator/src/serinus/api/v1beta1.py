@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from serinus.api import units
+from serinus.api import model_uri, units
 from serinus.api.base import Duration, Percentage, Quantity, SpecModel, TruthValue, Whole, cel_rule, cel_rules
 from serinus.api.buckets import BUCKET_BOUNDS_SECONDS, is_bucket_bound, nearest_bounds
 from serinus.api.serving import Access, Audit, Quota, Server
@@ -29,6 +29,10 @@ MOST_REPLICAS: Final = 1000
 """Pods that the stable revision of a service may have."""
 
 _BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCKET_BOUNDS_SECONDS) + "]"
+
+
+_URI_CEL: Final = f"^({model_uri.PATTERN})$".replace("\\", "\\\\")
+_NO_CREDENTIALS: Final = "cannot be used with pvc://, which mounts the claim as it is"
 
 
 def _nearest_bounds_cel() -> str:
@@ -75,9 +79,14 @@ class Model(SpecModel):
     model_config = ConfigDict(
         json_schema_extra=cel_rules(
             cel_rule(
-                "self.uri.matches('^(s3|https)://[^/@\\\\s]+/[^\\\\s]+$')",
-                "model.uri must be s3://bucket/path or https://host/path, without spaces or credentials",
+                f"self.uri.matches('{_URI_CEL}')",
+                f"model.uri must be {model_uri.FORMS}",
                 fieldPath=".uri",
+            ),
+            cel_rule(
+                "!has(self.credentials) || !self.uri.startsWith('pvc://')",
+                f"model.credentials {_NO_CREDENTIALS}",
+                fieldPath=".credentials",
             ),
             cel_rule(
                 f"!(self.version.lowerAscii() in {list(MOVING_VERSIONS)})",
@@ -96,8 +105,9 @@ class Model(SpecModel):
     uri: str = Field(
         min_length=1,
         max_length=1024,
-        description="Where the ONNX model lies: s3://bucket/path/model.onnx or https://host/path/model.onnx. A path "
-        "that ends in / is a folder and is fetched whole.",
+        description="Where the ONNX model lies. Each pod fetches it from s3://bucket/path/model.onnx or "
+        "https://host/path/model.onnx; pvc://claim/path/model.onnx is on a PersistentVolumeClaim of the namespace, "
+        "which is mounted read-only. A path that ends in / is a folder and is taken whole.",
     )
     version: str = Field(
         min_length=1,
@@ -112,8 +122,8 @@ class Model(SpecModel):
         pattern="^[0-9a-f]{64}$",
         max_length=64,
         description="SHA-256 of the model file, in lower-case hexadecimal, as sha256sum prints it. A file with another "
-        "digest is not served, and a rollout to it is rolled back with the reason DigestMismatch. Left out: any file "
-        "is served.",
+        "digest is not served, and a rollout to it is rolled back with the reason DigestMismatch. What is on a "
+        "volume can change; it is looked at when a pod starts. Left out: any file is served.",
     )
     credentials: Credentials | None = Field(
         default=None,
@@ -130,8 +140,8 @@ class Model(SpecModel):
     @field_validator("uri")
     @classmethod
     def _uri_has_a_known_scheme(cls, uri: str) -> str:
-        if not re.fullmatch(r"(s3|https)://[^/@\s]+/[^\s]+", uri, re.ASCII):
-            raise ValueError("must be s3://bucket/path or https://host/path, without spaces or credentials")
+        if not re.fullmatch(model_uri.PATTERN, uri):
+            raise ValueError(f"must be {model_uri.FORMS}")
         return uri
 
     @field_validator("version")
@@ -140,6 +150,12 @@ class Model(SpecModel):
         if version.lower() in MOVING_VERSIONS:
             raise ValueError("must name one version for good, such as 7 or 2026-11-24; a name like latest moves")
         return version
+
+    @model_validator(mode="after")
+    def _credentials_are_of_use(self) -> Self:
+        if self.credentials is not None and model_uri.on_claim(self.uri):
+            raise ValueError(f"credentials {_NO_CREDENTIALS}")
+        return self
 
     @model_validator(mode="after")
     def _a_pipeline_is_in_a_folder(self) -> Self:

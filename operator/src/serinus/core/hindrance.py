@@ -27,9 +27,47 @@ _NO_NODE_ADVICE: Final = {
     ),
     "SchedulingGated": "It is scheduled once its spec.schedulingGates are lifted, by whoever puts them on pods here.",
 }
+_UNBOUND_ADVICE: Final = (
+    "No volume is bound to the PersistentVolumeClaim {claim}; `kubectl describe pvc -n {namespace} {claim}` says why: "
+    "no StorageClass, no volume that fits, or a provisioner that fails."
+)
+_OTHER_NODES_ADVICE: Final = (
+    "The volume of the PersistentVolumeClaim {claim} is on some nodes alone, and they have no room: make some, or have "
+    "the model on a claim that more nodes reach, ReadOnlyMany or ReadWriteMany."
+)
 _NO_CLAIM_ADVICE: Final = (
     "The volume is no part of the service: ask those whose admission policy adds it to its pods for the claim."
 )
+CLAIM_FAULTS: Final = (
+    (
+        'persistentvolumeclaim "{claim}" not found',
+        "ClaimNotFound",
+        "Create the PersistentVolumeClaim {claim}, or correct spec.model.uri; once it is there the pods start.",
+    ),
+    (
+        'persistentvolumeclaim "{claim}" is being deleted',
+        "ClaimBeingDeleted",
+        "It goes as soon as no pod uses it: have the model on another claim, and name that in spec.model.uri.",
+    ),
+    (
+        "bound to non-existent",
+        "ClaimLost",
+        "The volume of the PersistentVolumeClaim {claim} is gone: have the model on another claim.",
+    ),
+    ("unbound immediate PersistentVolumeClaims", "ClaimNotBound", _UNBOUND_ADVICE),
+    ("didn't find available persistent volumes to bind", "ClaimNotBound", _UNBOUND_ADVICE),
+    ("binding volumes:", "ClaimNotBound", _UNBOUND_ADVICE),
+    (
+        "access mode already in-use by another pod",
+        "ClaimInUse",
+        "The PersistentVolumeClaim {claim} is for one pod at a time: have the model on one for many, ReadOnlyMany or "
+        "ReadWriteMany.",
+    ),
+    ("PersistentVolume's node affinity", "ClaimOnOtherNodes", _OTHER_NODES_ADVICE),
+    ("volume node affinity conflict", "ClaimOnOtherNodes", _OTHER_NODES_ADVICE),
+)
+"""What the scheduler says of the claim that the model is on, the word for it, and what to do."""
+
 _OTHER_NO_NODE_ADVICE: Final = "The scheduler goes on trying; ask those who run it."
 
 _REFUSALS: Final = (
@@ -59,11 +97,29 @@ def hindrance_of_pod(pod: Manifest) -> Hindrance | None:
     """Why `pod` has no node; None for one that has, or that no scheduler has looked at yet."""
     for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            reason, message = condition.get("reason", "Unschedulable"), condition.get("message", "it has no node")
-            for_a_claim = "persistentvolumeclaim" in message.lower()
-            advice = _NO_CLAIM_ADVICE if for_a_claim else _NO_NODE_ADVICE.get(reason, _OTHER_NO_NODE_ADVICE)
+            message = condition.get("message", "it has no node")
+            reason, advice = _fault_of_claim(pod, message) or _no_node(condition, message)
             return Hindrance(f"Pod {pod['metadata']['name']}", reason, message, advice)
     return None
+
+
+def _fault_of_claim(pod: Manifest, message: str) -> tuple[str, str] | None:
+    """What is wrong with the claim that the model of `pod` is on, and what to do, if that is why it has no node."""
+    volumes = pod.get("spec", {}).get("volumes", ())
+    claim = next((volume["persistentVolumeClaim"]["claimName"] for volume in volumes), None)
+    if claim is None:
+        return None
+    for words, reason, advice in CLAIM_FAULTS:
+        if words.format(claim=claim) in message:
+            return reason, advice.format(claim=claim, namespace=pod["metadata"]["namespace"])
+    return None
+
+
+def _no_node(condition: Manifest, message: str) -> tuple[str, str]:
+    reason = condition.get("reason", "Unschedulable")
+    if "persistentvolumeclaim" in message.lower():
+        return reason, _NO_CLAIM_ADVICE
+    return reason, _NO_NODE_ADVICE.get(reason, _OTHER_NO_NODE_ADVICE)
 
 
 def hindrance_of_deployment(deployment: Manifest) -> Hindrance | None:

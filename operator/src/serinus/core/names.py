@@ -8,6 +8,8 @@ COMMAND_ANNOTATION: Final = "serinus.dev/command"
 RECONCILE_ID_ANNOTATION: Final = "serinus.dev/reconcile-id"
 """On events: the visit that they were told in, as in the operator's logs."""
 FIELD_MANAGER: Final = "serinus"
+MODEL_VOLUME: Final = "model"
+"""The volume of a pod that the model is on."""
 
 
 def workload_name(service: str, revision: str) -> str:

@@ -61,6 +61,12 @@ _ADVICE: Final[Mapping[str, str]] = {
 }
 """What to do about a failure, by its reason."""
 
+_ADVICE_ON_VOLUMES: Final[Mapping[str, str]] = {
+    "AccessDenied": "Let all users read it on the volume, such as by chmod -R a+rX.",
+    "InvalidURI": "A link in the volume has to stay within it.",
+}
+"""What to do about a failure to verify a model on a volume, where that differs."""
+
 _REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 """What a condition takes as its reason."""
 
@@ -92,6 +98,8 @@ class PodFailure:
         """The object, the cause, and what to do where the cause alone does not say it."""
         told = f"Container {self.container} of pod {self.pod}: {self.reason}: {self.message.rstrip('.')}."
         advice = _ADVICE.get(self.reason, "")
+        if self.container == "verify":
+            advice = _ADVICE_ON_VOLUMES.get(self.reason, advice)
         if self.reason == "CrashLoopBackOff":
             advice = f"See `kubectl logs {self.pod} -c {self.container} --previous`."
         return f"{told} {advice}".rstrip()

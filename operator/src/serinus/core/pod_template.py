@@ -9,6 +9,7 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import ServerSettings
 from serinus.core import names
 from serinus.core.identity import Identity
+from serinus.core.model_volume import model_volume
 from serinus.core.revision import Revision, asks_kubernetes
 from serinus.core.templates import render
 from serinus.ports import Manifest
@@ -21,7 +22,7 @@ def pod_template(
     identity: Identity, spec: InferenceServiceSpec, revision: Revision, server: ServerSettings
 ) -> Manifest:
     """The pod that runs `revision` of `spec`."""
-    digest = ["--sha256", spec.model.sha256] if spec.model.sha256 else []
+    model = model_volume(spec.model)
     limits = spec.server.limits
     timeout = parse_duration(limits.request_timeout)
     return render(
@@ -34,9 +35,13 @@ def pod_template(
         image=server.image,
         image_pull_policy=server.image_pull_policy,
         image_pull_secrets=[{"name": name} for name in server.image_pull_secrets],
-        fetch_arguments=["fetch", spec.model.uri, "/models", *digest],
+        preparation=model.preparation,
+        preparation_arguments=model.arguments,
         credentials_secret=spec.model.credentials.secret_name if spec.model.credentials else None,
         resources=spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
+        model_volume=model.volume,
+        model_path=model.model_path,
+        is_read_only=model.is_read_only,
         pipeline=",".join(f"{stage.name}={stage.file}" for stage in spec.model.pipeline or ()),
         has_grpc="gRPC" in spec.server.protocols,
         batching=spec.server.batching.lower(),

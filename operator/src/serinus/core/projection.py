@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from serinus.core.names import COMMAND_ANNOTATION
+from serinus.core.names import COMMAND_ANNOTATION, MODEL_VOLUME
 from serinus.ports import Manifest
 
 _METADATA: Final = (
@@ -73,14 +73,20 @@ def _status_of_child(kind: str, status: Mapping[str, Any]) -> Manifest:
 
 
 def slim_pod(body: Mapping[str, Any]) -> Manifest:
-    """A pod: whose it is, how its containers fare, and why it has no node."""
+    """A pod: whose it is, how its containers fare, why it has no node, and the claim that its model is on."""
     status = body.get("status", {})
     containers = {
         part: [_container(container) for container in status.get(part, ())]
         for part in ("initContainerStatuses", "containerStatuses")
     }
     fate = _conditions(status, {"PodScheduled"}, only_faults=True)
-    return {"kind": "Pod", "metadata": _metadata(body), "status": containers | fate}
+    slim = {"kind": "Pod", "metadata": _metadata(body), "status": containers | fate}
+    held = [volume for volume in body.get("spec", {}).get("volumes", ()) if _holds_the_model(volume)]
+    return slim | ({"spec": {"volumes": held}} if held else {})
+
+
+def _holds_the_model(volume: Mapping[str, Any]) -> bool:
+    return volume["name"] == MODEL_VOLUME and "persistentVolumeClaim" in volume
 
 
 def _conditions(status: Mapping[str, Any], kinds: AbstractSet[str], *, only_faults: bool = False) -> Manifest:

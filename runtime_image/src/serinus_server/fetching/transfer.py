@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
-from serinus_server.digest import combined_digest
+from serinus_server.digest import combined_digest, require_digest
 from serinus_server.failure import FatalError, Reason
 from serinus_server.fetching.source import Download, Item, Source, source_of
 from serinus_server.fetching.uri import parse
@@ -50,7 +50,8 @@ def fetch(request: FetchRequest, log: JsonLog) -> None:
             log.event("fetching", uri=uri.shown, folder=str(request.folder))
             staged = _stage_all(source, Path(work), request.max_size, log)
             digest = combined_digest({name: file.sha256 for name, file in staged.items()})
-            _require_digest(digest, request.sha256, uri.shown)
+            if request.sha256 is not None:
+                require_digest(digest, request.sha256, uri.shown)
             _move_into_place(Path(work), request.folder, sorted(staged))
     except OSError as error:
         raise _storage_failure(error, request.folder) from error
@@ -129,11 +130,6 @@ def _require_safe_name(name: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
         raise FatalError(Reason.INVALID_URI, f"refused the object name {name!r}: it is no plain relative path")
-
-
-def _require_digest(digest: str, expected: str | None, shown: str) -> None:
-    if expected is not None and digest != expected:
-        raise FatalError(Reason.DIGEST_MISMATCH, f"{shown} has sha256 {digest}, expected {expected}")
 
 
 def _move_into_place(work: Path, folder: Path, names: list[str]) -> None:

@@ -1,0 +1,39 @@
+"""Where the pods have the model from, by its URI."""
+
+from typing import Any
+
+import pytest
+
+from serinus.api.v1beta1 import Model
+from serinus.core.model_volume import model_volume
+
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+OWN = {"emptyDir": {"sizeLimit": "10Gi"}}
+
+
+def on_claim(name: str) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name, "readOnly": True}}
+
+
+@pytest.mark.parametrize(
+    ("uri", "volume", "arguments", "path"),
+    [
+        ("s3://models/1/model.onnx", OWN, ["fetch", "s3://models/1/model.onnx", "/models"], "/models"),
+        ("https://m.example/1.onnx", OWN, ["fetch", "https://m.example/1.onnx", "/models"], "/models"),
+        ("pvc://a/1/m.onnx", on_claim("a"), ["verify", "--", "/models", "1/m.onnx"], "/models/1/m.onnx"),
+        ("pvc://a/1/", on_claim("a"), ["verify", "--", "/models", "1/"], "/models/1/"),
+        ("pvc://a/", on_claim("a"), ["verify", "--", "/models", ""], "/models/"),
+        ("pvc://a/--sha256", on_claim("a"), ["verify", "--", "/models", "--sha256"], "/models/--sha256"),
+    ],
+)
+def test_what_a_uri_means_for_the_pods(uri: str, volume: dict[str, Any], arguments: list[str], path: str) -> None:
+    made = model_volume(Model(uri=uri, version="1"))
+    assert made.volume == {"name": "model", **volume}
+    assert (made.preparation, made.arguments, made.model_path) == (arguments[0], arguments, path)
+    assert made.is_read_only == (volume != OWN)
+
+
+@pytest.mark.parametrize("uri", ["s3://models/1/model.onnx", "pvc://models/1/model.onnx"])
+def test_a_digest_is_held_to_wherever_the_model_is(uri: str) -> None:
+    arguments = model_volume(Model(uri=uri, version="1", sha256=SHA256)).arguments
+    assert arguments[arguments.index("--sha256") + 1] == SHA256
