@@ -122,6 +122,10 @@ VALID: Final = (
         "spec.model.pipeline": [{"name": "features-2", "file": "parts/features.v2.onnx"}],
     }),
     Example("https_uri", {"spec.model.uri": "https://models.example/fraud/model.onnx"}),
+    Example("uri_in_google_cloud_storage", {"spec.model.uri": "gs://models_eu/fraud/1/"}),
+    Example("uri_in_azure", {
+        "spec.model.uri": "az://models/fraud/1/model.onnx", "spec.model.credentials": {"secretName": "models-az"},
+    }),
     Example("uri_of_a_folder", {"spec.model.uri": "s3://models/fraud/1/"}),
     Example("uri_beyond_ascii", {"spec.model.uri": "s3://models/fraude-données/1/model.onnx"}),
     Example("uri_of_a_claim", {"spec.model.uri": "pvc://models/fraud/1/model.onnx"}),
@@ -185,7 +189,7 @@ def _steps(*steps: Manifest, deadline: str = "1h") -> Manifest:
 
 
 _NEEDED: Final = "Required value"
-_URI: Final = "must be s3://bucket/path, https://host/path or pvc://claim/path, without spaces, credentials or"
+_URI: Final = "must be s3://bucket/path, gs://bucket/path, az://container/path, .* or pvc://claim/path, without spaces"
 _VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
 _SHARE: Final = "errors.threshold must be more than 0% and less than 100%"
 _WINDOW: Final = "spec.canary.rollbackWindow"
@@ -218,6 +222,7 @@ INVALID: Final = (
         space_in_the_uri="s3://models/my model.onnx",
         line_end_in_the_uri="s3://models/model.onnx\n",
         tab_in_the_uri="s3://models/a\vb.onnx",
+        name_of_a_user_in_the_uri="az://account@models/fraud/",
         claim_without_a_path="pvc://models",
         claim_with_capitals="pvc://Models/model.onnx",
         way_up_on_a_claim="pvc://models/fraud/../../model.onnx",
@@ -237,6 +242,7 @@ INVALID: Final = (
         {"spec.model.uri": "pvc://models/1/", "spec.model.credentials": {"secretName": "s3"}},
         r"spec\.model\.credentials: .*cannot be used with pvc://, which mounts the claim as it is",
     ),
+    *_wrong("spec.model.uri", "needs model.credentials for az://", azure_without_an_account="az://models/1/"),
     *_wrong("spec.model.credentials", _NEEDED, credentials_without_a_name={}),
     *_wrong("spec.model.credentials.secretName", "should match", name_of_no_object="My_Secret"),
     # Replicas and resources.

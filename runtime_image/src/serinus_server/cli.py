@@ -175,7 +175,9 @@ def _add_inspect(commands: _Commands) -> None:
 def _add_fetch(commands: _Commands) -> None:
     fetch = commands.add_parser("fetch", help="bring a model into a folder")
     fetch.set_defaults(command=_fetch)
-    fetch.add_argument("uri", metavar="URI", help="s3://bucket/key, s3://bucket/folder/ or https://host/path")
+    fetch.add_argument(
+        "uri", metavar="URI", help="s3://bucket/key (or gs, az), s3://bucket/folder/ or https://host/path"
+    )
     fetch.add_argument("folder", metavar="DIR", type=Path, help="folder to put it in")
     fetch.add_argument("--sha256", type=_sha256, metavar="HEX", help="digest that the model must have")
     fetch.add_argument("--max-size", type=_positive_size, default="10Gi", help="size in all at most (default 10Gi)")

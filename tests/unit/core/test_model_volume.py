@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serinus.api.v1beta1 import Model
+from serinus.api.v1beta1 import Credentials, Model
 from serinus.core.model_volume import model_volume
 
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -19,6 +19,8 @@ def on_claim(name: str) -> dict[str, Any]:
     ("uri", "volume", "arguments", "path"),
     [
         ("s3://models/1/model.onnx", OWN, ["fetch", "s3://models/1/model.onnx", "/models"], "/models"),
+        ("gs://models/1/", OWN, ["fetch", "gs://models/1/", "/models"], "/models"),
+        ("az://models/1.onnx", OWN, ["fetch", "az://models/1.onnx", "/models"], "/models"),
         ("https://m.example/1.onnx", OWN, ["fetch", "https://m.example/1.onnx", "/models"], "/models"),
         ("pvc://a/1/m.onnx", on_claim("a"), ["verify", "--", "/models", "1/m.onnx"], "/models/1/m.onnx"),
         ("pvc://a/1/", on_claim("a"), ["verify", "--", "/models", "1/"], "/models/1/"),
@@ -27,7 +29,8 @@ def on_claim(name: str) -> dict[str, Any]:
     ],
 )
 def test_what_a_uri_means_for_the_pods(uri: str, volume: dict[str, Any], arguments: list[str], path: str) -> None:
-    made = model_volume(Model(uri=uri, version="1"))
+    credentials = Credentials.model_validate({"secretName": "azure"}) if uri.startswith("az://") else None
+    made = model_volume(Model(uri=uri, version="1", credentials=credentials))
     assert made.volume == {"name": "model", **volume}
     assert (made.preparation, made.arguments, made.model_path) == (arguments[0], arguments, path)
     assert made.is_read_only == (volume != OWN)

@@ -1,5 +1,6 @@
 """`serinus-server fetch` against local servers: what arrives, what is left behind, and how failures read."""
 
+import base64
 import errno
 import hashlib
 import os
@@ -25,9 +26,27 @@ CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+ENDPOINTS = ("AWS_ENDPOINT_URL", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
+SETTINGS = {
+    "AWS_REGION": "us-east-1",
+    "AWS_ALLOW_HTTP": "true",
+    "GOOGLE_ALLOW_HTTP": "true",
+    "AZURE_ALLOW_HTTP": "true",
+    "AZURE_STORAGE_ACCOUNT_NAME": "account",
+}
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "key-id",
+    "AWS_SECRET_ACCESS_KEY": "the-secret",
+    "GOOGLE_BEARER_TOKEN": "the-token",
+    "AZURE_STORAGE_ACCOUNT_KEY": base64.b64encode(b"the-secret").decode(),
+}
+STORES = ("s3", "gs", "az")
+KINDS = (*STORES, "http")
+
+
 @dataclass
 class Store:
-    """A web server that is also an S3 endpoint: objects by path, and a script of failures by path."""
+    """A web server that is also an S3, Google and Azure endpoint: objects by path, and a script of failures by path."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     failing: dict[str, list[Callable[["_Handler"], None]]] = field(default_factory=dict)
@@ -51,18 +70,37 @@ class _Handler(BaseHTTPRequestHandler):
             failures.pop(0)(self)
         elif "list-type" in parts.query:
             self._list(path.strip("/"), parse_qs(parts.query)["prefix"][0])
+        elif "comp=list" in parts.query:
+            self._list_azure(path.strip("/"), parse_qs(parts.query)["prefix"][0])
         elif path in self.store.objects:
             self.answer(200, self.store.objects[path])
         else:
             self.answer(404, b"<Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>")
 
-    def _list(self, bucket: str, prefix: str) -> None:
+    def end_headers(self) -> None:
+        """With what every object store says of an object."""
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.send_header("ETag", '"x"')
+        super().end_headers()
+
+    def _sizes(self, bucket: str, prefix: str) -> dict[str, int]:
         start = f"/{bucket}/"
         keys = sorted(name.removeprefix(start) for name in self.store.objects if name.startswith(start + prefix))
+        return {key: len(self.store.objects[start + key]) for key in keys}
+
+    def _list_azure(self, container: str, prefix: str) -> None:
+        blobs = "".join(
+            f"<Blob><Name>{key}</Name><Properties><Content-Length>{size}</Content-Length><Content-Type>x</Content-Type>"
+            f"<Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified><Etag>x</Etag></Properties></Blob>"
+            for key, size in self._sizes(container, prefix).items()
+        )
+        self.answer(200, f"<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker/></EnumerationResults>".encode())
+
+    def _list(self, bucket: str, prefix: str) -> None:
         contents = "".join(
-            f"<Contents><Key>{key}</Key><Size>{len(self.store.objects[start + key])}</Size>"
+            f"<Contents><Key>{key}</Key><Size>{size}</Size>"
             f'<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"x"</ETag></Contents>'
-            for key in keys
+            for key, size in self._sizes(bucket, prefix).items()
         )
         self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode())
 
@@ -77,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A fresh store, with the S3 settings pointing at it, and no waiting between tries."""
+    """A fresh store, with the settings of all kinds pointing at it, and no waiting between tries."""
     contents = Store()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"store": contents}))
     server.daemon_threads = True
@@ -85,13 +123,11 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     thread.start()
     contents.url = f"http://127.0.0.1:{server.server_port}"
     for name in list(os.environ):
-        if name.startswith("AWS_"):
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", contents.url)
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    for settings in (SETTINGS, CREDENTIALS, dict.fromkeys(ENDPOINTS, contents.url)):
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
     monkeypatch.setattr(transfer, "_FIRST_PAUSE_SECONDS", 0.01)
     yield contents
     server.shutdown()
@@ -122,43 +158,60 @@ def left(tmp_path: Path) -> dict[str, bytes]:
 Fetch = Callable[..., tuple[int, str]]
 
 
-def test_s3_object(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "authorization"),
+    [
+        ("s3", "AWS4-HMAC-SHA256 Credential=key-id/"),
+        ("gs", "Bearer the-token"),
+        ("az", "SharedKey account:"),
+    ],
+)
+def test_object(tmp_path: Path, store: Store, fetch: Fetch, kind: str, authorization: str) -> None:
     store.objects["/bucket/a/7/model.onnx"] = CONTENT
-    assert fetch("s3://bucket/a/7/model.onnx", "--sha256", SHA256.upper()) == (0, "")
+    assert fetch(f"{kind}://bucket/a/7/model.onnx", "--sha256", SHA256.upper()) == (0, "")
     assert left(tmp_path) == {"model.onnx": CONTENT}
-    assert store.requests[0][1]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=key-id/")
+    assert store.requests[0][1]["authorization"].startswith(authorization)
 
 
+@pytest.mark.parametrize("kind", STORES)
 def test_without_credentials_requests_are_anonymous(
-    tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name)
     store.objects["/bucket/model.onnx"] = CONTENT
-    assert fetch("s3://bucket/model.onnx")[0] == 0
+    assert fetch(f"{kind}://bucket/model.onnx") == (0, "")
     assert "authorization" not in store.requests[0][1]
 
 
-def test_s3_folder(tmp_path: Path, store: Store, fetch: Fetch) -> None:
+@pytest.mark.parametrize("kind", STORES)
+def test_folder(tmp_path: Path, store: Store, fetch: Fetch, kind: str) -> None:
+    uri = f"{kind}://bucket/v1/"
     files = {"model.onnx": b"model", "data/weights.bin": b"weights", ".note": b"hidden"}
     store.objects |= {f"/bucket/v1/{name}": content for name, content in files.items()}
     store.objects |= {"/bucket/v1/": b"", "/bucket/v1/data/": b"", "/bucket/v10/model.onnx": b"another version"}
     manifest = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     digest = hashlib.sha256(manifest.encode()).hexdigest()
-    assert fetch("s3://bucket/v1/", "--sha256", digest) == (0, "")
+    assert fetch(uri, "--sha256", digest) == (0, "")
     assert left(tmp_path) == files
     store.objects["/bucket/v1/data/weights.bin"] = b"other weights"
-    assert fetch("s3://bucket/v1/", "--sha256", digest)[0] == 14
+    assert fetch(uri, "--sha256", digest)[0] == 14
     assert left(tmp_path) == files
-    assert fetch("s3://bucket/v1/")[0] == 0  # over what an earlier run left in the volume
+    assert fetch(uri)[0] == 0  # over what an earlier run left in the volume
     assert left(tmp_path) == {**files, "data/weights.bin": b"other weights"}
 
 
+@pytest.mark.parametrize("kind", STORES)
+def test_an_empty_folder(store: Store, fetch: Fetch, kind: str) -> None:
+    assert fetch(f"{kind}://bucket/v1/") == (11, f"NotFound: there is no object under {kind}://bucket/v1/")
+
+
+@pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "a//b"])
-def test_object_names_cannot_leave_the_folder(tmp_path: Path, store: Store, fetch: Fetch, name: str) -> None:
+def test_object_names_cannot_leave_the_folder(tmp_path: Path, store: Store, fetch: Fetch, kind: str, name: str) -> None:
     store.objects["/bucket/v1/model.onnx"] = b"model"
     store.objects[f"/bucket/v1/{name}"] = b"evil"
-    code, message = fetch("s3://bucket/v1/")
+    code, message = fetch(f"{kind}://bucket/v1/")
     assert code != 0
     assert message
     assert left(tmp_path) == {}
@@ -220,7 +273,7 @@ def broken(handler: _Handler) -> None:
         ([status(400)], 10, "InvalidURI: {uri}: HTTP status 400 Bad Request"),
     ],
 )
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_transient_failures_are_retried_and_others_named(
     tmp_path: Path,
     store: Store,
@@ -232,20 +285,28 @@ def test_transient_failures_are_retried_and_others_named(
 ) -> None:
     store.objects["/bucket/m.onnx"] = CONTENT
     store.failing["/bucket/m.onnx"] = list(failures)
-    uri = "s3://bucket/m.onnx" if kind == "s3" else f"{store.url}/bucket/m.onnx"
-    answered, said = fetch(uri, *(["--allow-http"] if kind == "http" else []))
+    uri, *options = uri_of(store, kind)
+    answered, said = fetch(uri, *options)
     assert answered == code
     assert said.startswith(message.format(uri=uri))
     assert left(tmp_path) == ({"m.onnx": CONTENT} if code == 0 else {})
     assert len(store.requests) == min(len(failures) + 1, 4) if code in {0, 13} else 1
 
 
+def test_equal_failures_read_equal(store: Store, fetch: Fetch) -> None:
+    """Whatever the store says of the one request: events and conditions would change with each try otherwise."""
+    said = b"<Error><Code>BlobNotFound</Code><Message>No such blob.\nRequestId:%d\nTime:2026-01-01</Message></Error>"
+    store.failing["/bucket/m.onnx"] = [lambda handler: handler.answer(404, said % 1)]
+    message = "NotFound: az://bucket/m.onnx: HTTP status 404 Not Found (BlobNotFound, No such blob.)"
+    assert fetch("az://bucket/m.onnx") == (11, message)
+
+
 def uri_of(store: Store, kind: str) -> tuple[str, ...]:
     """What to fetch, with the options that it takes."""
-    return ("s3://bucket/m.onnx",) if kind == "s3" else (f"{store.url}/bucket/m.onnx", "--allow-http")
+    return (f"{store.url}/bucket/m.onnx", "--allow-http") if kind == "http" else (f"{kind}://bucket/m.onnx",)
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_truncated_download(tmp_path: Path, store: Store, fetch: Fetch, kind: str) -> None:
     """What ends before its length is reached is no model, though no digest is asked for."""
     store.objects["/bucket/m.onnx"] = CONTENT
@@ -277,10 +338,10 @@ def in_pieces(sent: int, pause_seconds: float, then_seconds: float) -> Callable[
     return answer
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_slow_storage(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A transfer may take as long as it likes while it goes on; one that stands still is given up and begun anew."""
-    monkeypatch.setattr(source, "_READ_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(source, "READ_TIMEOUT_SECONDS", 1.0)
     store.objects["/bucket/m.onnx"] = CONTENT
     slow, stalled = in_pieces(10, 0.2, 0), in_pieces(5, 0, 3)
     store.failing["/bucket/m.onnx"] = [slow]
@@ -292,13 +353,15 @@ def test_slow_storage(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: p
     assert left(tmp_path) == {"m.onnx": CONTENT}
 
 
-def test_nobody_there(tmp_path: Path, store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    code, message = fetch("s3://bucket/m.onnx")
-    assert (code, message) == (
-        13,
-        "Unreachable: s3://bucket/m.onnx: cannot reach http://127.0.0.1:1: Connection refused",
-    )
+@pytest.mark.parametrize("kind", STORES)
+def test_nobody_there(store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    for name in ENDPOINTS:
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    message = f"Unreachable: {kind}://bucket/m.onnx: cannot reach http://127.0.0.1:1: Connection refused"
+    assert fetch(f"{kind}://bucket/m.onnx") == (13, message)
+
+
+def test_no_web_server_there(store: Store, fetch: Fetch) -> None:
     code, message = fetch("http://127.0.0.1:1/m.onnx", "--allow-http")
     assert (code, message) == (13, "Unreachable: http://127.0.0.1:1/m.onnx: [Errno 111] Connection refused")
 
@@ -382,6 +445,10 @@ def test_a_redirect_to_another_place(tmp_path: Path, store: Store, fetch: Fetch)
         ("s3://bucket/", "names no object"),
         ("s3://Bucket_/k", "'Bucket_' is not the name of an S3 bucket"),
         ("s3:///k", "'' is not the name of an S3 bucket"),
+        ("gs://b", "'b' is not the name of a Google Cloud Storage bucket"),
+        ("gs://bucket/", "names no object"),
+        ("az://under_score/k", "'under_score' is not the name of an Azure container"),
+        ("az://account@container/k", "'account@container' is not the name of an Azure container"),
         ("s3://bucket/.hidden", "'.hidden' is not a usable file name"),
     ],
 )
@@ -398,6 +465,8 @@ def test_uris_that_are_refused(uri: str, complaint: str) -> None:
     [
         ("s3://bucket/a/b?c#d.onnx", {"bucket": "bucket", "location": "a/b?c#d.onnx", "file_name": "b?c#d.onnx"}),
         ("s3://bucket/v1/", {"is_folder": True, "location": "v1/"}),
+        ("gs://under_score/a#b.onnx", {"bucket": "under_score", "shown": "gs://under_score/a#b.onnx"}),
+        ("az://$web/m.onnx", {"bucket": "$web", "location": "m.onnx"}),
         ("https://host:8443/a/m.onnx?s=1", {"file_name": "m.onnx", "shown": "https://host:8443/a/m.onnx"}),
         ("https://host/m%20v2.onnx", {"file_name": "m v2.onnx"}),
     ],
@@ -407,9 +476,34 @@ def test_what_a_uri_means(uri: str, expected: dict[str, Any]) -> None:
     assert {name: getattr(parsed, name) for name in expected} == expected
 
 
-def test_an_unencrypted_endpoint_must_be_allowed(store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ALLOW_HTTP")
-    code, message = fetch("s3://bucket/m.onnx")
+@pytest.mark.parametrize(("kind", "name"), [("s3", "S3"), ("gs", "Google Cloud Storage"), ("az", "Azure")])
+def test_an_unencrypted_endpoint_must_be_allowed(
+    store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    allow = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}[kind]
+    monkeypatch.delenv(allow)
+    code, message = fetch(f"{kind}://bucket/m.onnx")
     assert code == 10
-    assert "is not encrypted; use https://, or set AWS_ALLOW_HTTP=true" in message
+    assert f"the {name} endpoint {store.url} is not encrypted; use https://, or set {allow}=true" in message
+    assert store.requests == []
+
+
+def test_azure_needs_the_name_of_the_account(store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME")
+    message = "InvalidURI: az:// needs AZURE_STORAGE_ACCOUNT_NAME: the storage account that the container is in"
+    assert fetch("az://bucket/m.onnx") == (10, message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "value"),
+    [("gs", "GOOGLE_SERVICE_ACCOUNT_KEY", "{not json"), ("az", "AZURE_STORAGE_ACCOUNT_KEY", "no base64!")],
+)
+def test_credentials_of_the_wrong_form(
+    store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, kind: str, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    code, message = fetch(f"{kind}://bucket/m.onnx")
+    assert code == 10
+    assert " settings do not work: " in message
+    assert value not in message
     assert store.requests == []

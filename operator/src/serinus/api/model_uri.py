@@ -14,13 +14,16 @@ _CLAIM: Final = "[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?"
 
 PATTERN: Final = "|".join(
     (
-        f"(s3|https)://[^/@{_BLANK}]+/[^{_BLANK}]+",
+        f"(s3|gs|az|https)://[^/@{_BLANK}]+/[^{_BLANK}]+",
         f"pvc://{_CLAIM}/{_PATH}",
     )
 )
 """What a URI is as a whole."""
 
-FORMS: Final = "s3://bucket/path, https://host/path or pvc://claim/path, without spaces, credentials or .. in it"
+FORMS: Final = (
+    "s3://bucket/path, gs://bucket/path, az://container/path, https://host/path or pvc://claim/path, without spaces, "
+    "credentials or .. in it"
+)
 
 _OF_A_CLAIM: Final = re.compile("pvc://([^/]+)/(.*)", re.DOTALL)
 

@@ -32,6 +32,7 @@ _BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCK
 
 
 _URI_CEL: Final = f"^({model_uri.PATTERN})$".replace("\\", "\\\\")
+_NO_ACCOUNT: Final = "needs model.credentials for az://: the Secret names the account, as AZURE_STORAGE_ACCOUNT_NAME"
 _NO_CREDENTIALS: Final = "cannot be used with pvc://, which mounts the claim as it is"
 
 
@@ -51,8 +52,9 @@ class Credentials(SpecModel):
         max_length=253,
         pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
         description="Name of a Secret in the same namespace. Its keys become environment variables of the container "
-        "that fetches the model (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL). The "
-        "operator never reads it.",
+        "that fetches the model. For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. For "
+        "gs: GOOGLE_SERVICE_ACCOUNT_KEY. For az: AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or "
+        "AZURE_STORAGE_SAS_TOKEN. The operator never reads it.",
     )
 
 
@@ -89,6 +91,11 @@ class Model(SpecModel):
                 fieldPath=".credentials",
             ),
             cel_rule(
+                "has(self.credentials) || !self.uri.startsWith('az://')",
+                f"model.uri {_NO_ACCOUNT}",
+                fieldPath=".uri",
+            ),
+            cel_rule(
                 f"!(self.version.lowerAscii() in {list(MOVING_VERSIONS)})",
                 "model.version must name one version for good, such as 7 or 2026-11-24; a name like latest "
                 "moves, and could be neither tested nor rolled back to",
@@ -105,7 +112,8 @@ class Model(SpecModel):
     uri: str = Field(
         min_length=1,
         max_length=1024,
-        description="Where the ONNX model lies. Each pod fetches it from s3://bucket/path/model.onnx or "
+        description="Where the ONNX model lies. Each pod fetches it from s3://bucket/path/model.onnx (S3), "
+        "gs://bucket/path/model.onnx (Google Cloud Storage), az://container/path/model.onnx (Azure Blob Storage) or "
         "https://host/path/model.onnx; pvc://claim/path/model.onnx is on a PersistentVolumeClaim of the namespace, "
         "which is mounted read-only. A path that ends in / is a folder and is taken whole.",
     )
@@ -155,6 +163,8 @@ class Model(SpecModel):
     def _credentials_are_of_use(self) -> Self:
         if self.credentials is not None and model_uri.on_claim(self.uri):
             raise ValueError(f"credentials {_NO_CREDENTIALS}")
+        if self.credentials is None and self.uri.startswith("az://"):
+            raise ValueError(f"uri {_NO_ACCOUNT}")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
-"""obstore's errors in a form for people: without timings and internals, so that equal failures read equal."""
+"""obstore's errors in a form for people: without what differs from try to try, so that equal failures read equal."""
 
 import re
 
 _STATUS = re.compile(r"status code: (\d{3})( [A-Za-z][A-Za-z -]*)?")
-_S3_CODE = re.compile(r"<Code>([^<]+)</Code>")
-_S3_MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
+_CODE = re.compile(r"<Code>([^<]+)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]+?)\s*(?:RequestId:[^<]*)?</Message>")
 _ENDPOINT = re.compile(r"Error performing [A-Z]+ (https?://[^/\s]+)")
 _CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
 _TIMING = re.compile(r" in [\d.]+(?:ns|µs|ms|s)\b")
@@ -22,7 +22,7 @@ def explained(error: Exception) -> str:
     summary, _, internals = text.partition("\n\nDebug source:")
     status = _STATUS.search(text)
     if status:
-        code, message = _S3_CODE.search(text), _S3_MESSAGE.search(text)
+        code, message = _CODE.search(text), _MESSAGE.search(text)
         said = ", ".join(match[1] for match in (code, message) if match)
         return f"HTTP status {status[1]}{status[2] or ''}" + (f" ({said})" if said else "")
     endpoint, cause = _ENDPOINT.search(text), _CAUSE.findall(internals)

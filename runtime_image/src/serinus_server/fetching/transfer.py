@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 
 from serinus_server.digest import combined_digest, require_digest
 from serinus_server.failure import FatalError, Reason
-from serinus_server.fetching.source import Download, Item, Source, source_of
+from serinus_server.fetching.kinds import source_of
+from serinus_server.fetching.source import Download, Item, Source
 from serinus_server.fetching.uri import parse
 from serinus_server.log import JsonLog
 

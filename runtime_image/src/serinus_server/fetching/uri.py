@@ -1,19 +1,36 @@
 """What a model URI means: a scheme that is served here, and one file or a whole folder."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from serinus_server.failure import FatalError, Reason
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+_FORMS: Final = "s3://bucket/key, gs://bucket/key, az://container/key or https://host/path"
+
+
+@dataclass(frozen=True)
+class _Buckets:
+    """What a store calls the place of its objects, and how such a place may be named."""
+
+    called: str
+    name: re.Pattern[str]
+
+
+_STORES: Final[Mapping[str, _Buckets]] = {
+    "s3": _Buckets("an S3 bucket", re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")),
+    "gs": _Buckets("a Google Cloud Storage bucket", re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")),
+    "az": _Buckets("an Azure container", re.compile(r"[a-z0-9](-?[a-z0-9]){2,62}|[$](root|web)")),
+}
 
 
 @dataclass(frozen=True)
 class ModelUri:
     """A parsed URI.
 
-    `location` is the object key for s3 (without a leading slash) and the whole URL for http and https.
+    `location` is the object key for s3, gs and az (without a leading slash), and the whole URL for http and https.
     """
 
     scheme: str
@@ -25,8 +42,8 @@ class ModelUri:
     @property
     def shown(self) -> str:
         """The URI for logs and messages: without a query, which may hold a signature."""
-        if self.scheme == "s3":
-            return f"s3://{self.bucket}/{self.location}"
+        if self.bucket:
+            return f"{self.scheme}://{self.bucket}/{self.location}"
         parts = urlsplit(self.location)
         return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
@@ -41,27 +58,29 @@ def parse(uri: str, *, allow_http: bool) -> ModelUri:
         _ = parts.port
     except ValueError as error:
         raise FatalError(Reason.INVALID_URI, f"{uri!r} is not a URI: {error}") from error
-    if parts.scheme == "s3":
-        return _s3(uri, parts.netloc)
+    if parts.scheme in _STORES:
+        return _in_store(uri, parts.scheme, parts.netloc)
     if parts.scheme == "https" or (parts.scheme == "http" and allow_http):
         return _web(uri, parts.scheme, parts.path, parts.hostname, parts.username)
     if parts.scheme == "http":
         raise FatalError(Reason.INVALID_URI, "http:// is not encrypted; use https://, or allow it: --allow-http")
     raise FatalError(
         Reason.INVALID_URI,
-        f"unknown scheme {parts.scheme!r} in {uri.partition('?')[0]!r}; use s3://bucket/key or https://host/path",
+        f"unknown scheme {parts.scheme!r} in {uri.partition('?')[0]!r}; use {_FORMS}",
     )
 
 
-def _s3(uri: str, bucket: str) -> ModelUri:
+def _in_store(uri: str, scheme: str, bucket: str) -> ModelUri:
     # Not urlsplit's path: '?' and '#' are legal in an object key.
-    key = uri[len("s3://") + len(bucket) + 1 :] if uri.startswith(f"s3://{bucket}/") else ""
-    if not _BUCKET.fullmatch(bucket):
-        raise FatalError(Reason.INVALID_URI, f"{bucket!r} is not the name of an S3 bucket; use s3://bucket/key")
+    start = f"{scheme}://{bucket}/"
+    key = uri[len(start) :] if uri.startswith(start) else ""
+    buckets = _STORES[scheme]
+    if not buckets.name.fullmatch(bucket):
+        raise FatalError(Reason.INVALID_URI, f"{bucket!r} is not the name of {buckets.called}; use {scheme}://NAME/key")
     if not key.strip("/"):
-        raise FatalError(Reason.INVALID_URI, f"{uri!r} names no object; use s3://bucket/key")
+        raise FatalError(Reason.INVALID_URI, f"{uri!r} names no object; use {start}key")
     is_folder = key.endswith("/")
-    return ModelUri("s3", bucket, key, is_folder, "" if is_folder else file_name(key))
+    return ModelUri(scheme, bucket, key, is_folder, "" if is_folder else file_name(key))
 
 
 def _web(uri: str, scheme: str, path: str, host: str | None, user: str | None) -> ModelUri:
