@@ -2,8 +2,9 @@
 
 Runs in a pod, with the standard library alone:
 
-    python open_loop.py EXCHANGES ADDRESS HOST PATH RATE SECONDS CONNECTIONS
+    python open_loop.py EXCHANGES ADDRESS HOST PATH RATE SECONDS CONNECTIONS [AUTHORITIES]
 
+With AUTHORITIES, a PEM file, it speaks TLS, and HOST has to have a certificate of one of them.
 ADDRESS (with a port, else 80) is connected to, HOST is what the Host header says. EXCHANGES is a JSON file, a list of
 {"body": text, "label": what the reply's first tensor must begin with, or null}. Prints a JSON line a second with
 everything since the start, and a last one on SIGTERM or after SECONDS.
@@ -13,6 +14,7 @@ import asyncio
 import json
 import math
 import signal
+import ssl
 import sys
 import time
 from collections import defaultdict, deque
@@ -83,12 +85,21 @@ def _quantile(ascending: list[float], share: float) -> float | None:
 class OpenLoop:
     """The client: a ring of kept connections, each used in turn, as many requests at once as it takes."""
 
-    def __init__(self, exchanges: list[dict[str, Any]], address: str, host: str, path: str, connections: int) -> None:
+    def __init__(
+        self,
+        exchanges: list[dict[str, Any]],
+        address: str,
+        host: str,
+        path: str,
+        connections: int,
+        context: ssl.SSLContext | None,
+    ) -> None:
         self.exchanges = [
             (_request(host, path, exchange["body"].encode()), exchange["label"]) for exchange in exchanges
         ]
         self.address, _, port = address.partition(":")
         self.port = int(port or 80)
+        self.tls: dict[str, Any] = {"ssl": context, "server_hostname": host} if context is not None else {}
         self.connections = connections
         self.idle: deque[Connection] = deque()
         self.sent = 0
@@ -165,7 +176,7 @@ class OpenLoop:
             if not reader.at_eof() and time.monotonic() - last_used < STALE_SECONDS:
                 return reader, writer
             writer.close()
-        return await asyncio.open_connection(self.address, self.port)
+        return await asyncio.open_connection(self.address, self.port, **self.tls)
 
 
 def _request(host: str, path: str, body: bytes) -> bytes:
@@ -187,13 +198,14 @@ def _reply(status: int, headers: dict[str, str], body: bytes) -> Reply:
 
 async def main() -> None:
     """Run the command line."""
-    file, address, host, path, rate, seconds, connections = sys.argv[1:]
+    file, address, host, path, rate, seconds, connections, *authorities = sys.argv[1:]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     exchanges = json.loads(Path(file).read_text())
-    await OpenLoop(exchanges, address, host, path, int(connections)).run(float(rate), float(seconds), stop)
+    context = ssl.create_default_context(cafile=authorities[0]) if authorities else None
+    await OpenLoop(exchanges, address, host, path, int(connections), context).run(float(rate), float(seconds), stop)
 
 
 if __name__ == "__main__":

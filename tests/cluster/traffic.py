@@ -88,13 +88,23 @@ class Totals:
 class Traffic:
     """A pod that sends `exchanges` in turn, `rate` a second, until it is stopped."""
 
-    def __init__(self, cluster: Cluster, namespace: str, service: str, rate: float, via: Gateway | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        service: str,
+        rate: float,
+        via: Gateway | None = None,
+        authorities: str | None = None,
+    ) -> None:
+        """With `authorities`, in PEM, it speaks TLS to the service, and takes certificates of these alone."""
         self._cluster = cluster
         self._namespace = namespace
         self._service = service
         self._rate = rate
         own = f"{service}.{namespace}.svc"
-        self._way = via or Gateway(address=own, host=own)
+        self._way = via or Gateway(address=own if authorities is None else f"{own}:443", host=own)
+        self._authorities = authorities
         self._name = f"traffic-{service}"
         self.totals = Totals()
         self._said = ""
@@ -137,17 +147,18 @@ class Traffic:
 
     def _script(self, exchanges: Sequence[Exchange]) -> dict[str, Any]:
         content = [{"body": exchange.body, "label": exchange.label} for exchange in exchanges]
-        return {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": self._name, "namespace": self._namespace},
-            "data": {"open_loop.py": SCRIPT.read_text(), "exchanges.json": json.dumps(content)},
-        }
+        files = {"open_loop.py": SCRIPT.read_text(), "exchanges.json": json.dumps(content)}
+        if self._authorities is not None:
+            files["authorities.pem"] = self._authorities
+        metadata = {"name": self._name, "namespace": self._namespace}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files}
 
     def _pod(self) -> dict[str, Any]:
         command = ["/opt/serinus/bin/python", "/traffic/open_loop.py", "/traffic/exchanges.json"]
         command += [self._way.address, self._way.host]
-        path = f"/v2/models/{self._service}/infer"
+        command += [f"/v2/models/{self._service}/infer", str(self._rate), str(MAXIMUM_SECONDS), str(CONNECTIONS)]
+        if self._authorities is not None:
+            command.append("/traffic/authorities.pem")
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -166,7 +177,7 @@ class Traffic:
                         "name": "traffic",
                         "image": IMAGE,
                         "imagePullPolicy": "IfNotPresent",
-                        "command": [*command, path, str(self._rate), str(MAXIMUM_SECONDS), str(CONNECTIONS)],
+                        "command": command,
                         "volumeMounts": [{"name": "traffic", "mountPath": "/traffic"}],
                         "securityContext": {
                             "allowPrivilegeEscalation": False,
@@ -188,9 +199,10 @@ def flowing(
     exchanges: Sequence[Exchange],
     rate: float,
     via: Gateway | None = None,
+    authorities: str | None = None,
 ) -> Iterator[Traffic]:
     """Traffic from the beginning to the end of the block, or until it is stopped in it."""
-    traffic = Traffic(cluster, namespace, service, rate, via)
+    traffic = Traffic(cluster, namespace, service, rate, via, authorities)
     traffic.start(exchanges)
     try:
         yield traffic

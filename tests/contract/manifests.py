@@ -75,6 +75,7 @@ VALID: Final = (
             "protocols": ["REST", "gRPC"],
             "batching": "Off",
             "limits": {"maxBodySize": "1Mi", "requestTimeout": "5s"},
+            "tls": {"secretName": "fraud-tls"},
         },
         "spec.quota": {
             "requestsPerSecond": 200,
@@ -377,6 +378,13 @@ INVALID: Final = (
     *_wrong("spec.server.protocols", "must hold REST", grpc_alone=["gRPC"]),
     *_wrong("spec.server.protocols", "should have at least 1 items", no_protocol=[]),
     *_wrong("spec.server.protocols", "Duplicate value", protocol_twice=["REST", "REST"]),
+    *_wrong("spec.server.tls", _NEEDED, certificate_without_a_secret={}),
+    *_wrong("spec.server.tls.secretName", "should match", certificate_of_no_object="Fraud_TLS"),
+    Example(
+        "certificate_behind_a_gateway",
+        {"spec.server.tls": {"secretName": "fraud-tls"}, "spec.canary.traffic.mode": "GatewayAPI"},
+        r"spec\.server: .*server.tls cannot go with canary.traffic.mode GatewayAPI",
+    ),
     *_wrong("spec.server.batching", 'supported values: "Auto", "Off"', unknown_batching="On"),
     *_wrong(
         "spec.server.limits.maxBodySize",

@@ -19,6 +19,9 @@ HIGH_RATE = 200.0
 LEAVING_SECONDS = 15
 """How long the pods of a version that goes take to leave: what they lose, they lose in this time."""
 
+KUBELET_SECONDS = 150
+"""Within which a kubelet has changes of ConfigMaps and Secrets in the pods."""
+
 QUIET_SECONDS = 10
 """For so long nothing happens where nothing is to happen."""
 

@@ -18,11 +18,8 @@ from tests.cluster import Cluster, object_store
 from tests.cluster.inference_service import InferenceServiceHandle, condition
 from tests.cluster.traffic import Exchange
 from tests.e2e.calls import predict
-from tests.e2e.expectations import deploy, within
+from tests.e2e.expectations import KUBELET_SECONDS, deploy, within
 from tests.e2e.manifests import SERVICE, digits, restricted_pod
-
-KUBELET_SECONDS = 150
-"""Within which a kubelet has changes of ConfigMaps and Secrets in the pods."""
 
 
 def pod_uids(service: InferenceServiceHandle) -> set[str]:

@@ -127,7 +127,7 @@ class Reconciler:
         asked = asked_revision(identity, spec, state, observed, server)
         state = state or canary.first_state(asked, now)
         if spec.suspend:
-            url = service_url(identity, state, spec, self._settings.gateway)
+            url = service_url(identity, state, spec, observed, self._settings.gateway)
             return self._stand_still(service, before, state, observed, url, now)
         resumed = suspension.resume(state, now)
         state = resumed.state
@@ -150,7 +150,7 @@ class Reconciler:
             self._template_up_to_date(identity, situation, decision.state),
             access_controlled(identity, spec, decision.state.deployed, observed),
         )
-        url = service_url(identity, decision.state, spec, self._settings.gateway)
+        url = service_url(identity, decision.state, spec, observed, self._settings.gateway)
         written = self._write_status(service, before, decision.state, begun, assertions, url, now)
         self._tell(service, (*resumed.transitions, *decision.transitions))
         telemetry.count_rollout(service["metadata"], state, decision.state)

@@ -69,6 +69,7 @@ def _serve(options: argparse.Namespace, log: JsonLog) -> None:
             policy_dir=options.policy_dir,
             api_keys_dir=options.api_keys_dir,
             tls_dir=options.tls_dir,
+            monitoring_port=options.monitoring_port,
             service_account_dir=options.service_account_dir,
         ),
         log,
@@ -142,6 +143,7 @@ def _add_serve(commands: _Commands) -> None:
     option("--host", str, "*", "address to listen on; * is every one")
     option("--http-port", _port, "8080", "port to listen on; 0 takes a free one and logs it")
     option("--grpc-port", _port_or_off, "off", "port for gRPC (9000 is usual), or off; 0 takes a free one and logs it")
+    option("--monitoring-port", _port_or_off, "off", "port for health and metrics alone, without TLS, or off")
     option("--request-timeout", _positive_duration, "30s", "after this a request is answered with 504")
     option("--max-body-size", _positive_size, "16Mi", "a larger request body is answered with 413")
     option("--max-in-flight", _positive_int, "256", "requests in work at once; more are answered with 503")

@@ -4,12 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Final
+from typing import Final, Protocol
 
 from serinus_server.http_connection import Connection
 from serinus_server.http_message import Handler
 from serinus_server.listening import BACKLOG, listen, share
-from serinus_server.routes import Router
 from serinus_server.settings import ServeSettings
 from serinus_server.tls import Certificate
 
@@ -18,13 +17,24 @@ _HANDSHAKE_SECONDS: Final = 10.0
 _SHUTDOWN_SECONDS: Final = 2.0
 
 
+class Routes(Protocol):
+    """Who answers which requests."""
+
+    unparsable: Handler
+
+    def resolve(self, target: bytes, method: bytes) -> Handler:
+        """The handler for a request target."""
+        ...
+
+
 class HttpServer:
     """Accepts connections; holds what they share."""
 
-    def __init__(self, settings: ServeSettings, router: Router, certificate: Certificate | None = None) -> None:
-        """With a `certificate` it speaks HTTPS."""
-        self._router = router
-        self._settings = settings
+    def __init__(
+        self, settings: ServeSettings, port: int, routes: Routes, certificate: Certificate | None = None
+    ) -> None:
+        """With a `certificate` it speaks HTTPS; port 0 takes a free one."""
+        self._host, self._port = settings.host, port
         self.connections: set[Connection] = set()
         self._certificate = certificate
         self.requires_client_certificate = certificate is not None and certificate.authorities is not None
@@ -34,8 +44,8 @@ class HttpServer:
         self.request_timeout = settings.request_timeout
         self.keep_alive_timeout = settings.keep_alive_timeout
         self.max_connection_age = settings.max_connection_age
-        self.unparsable: Handler = router.unparsable
-        self.resolve: Callable[[bytes, bytes], Handler] = router.resolve
+        self.unparsable: Handler = routes.unparsable
+        self.resolve: Callable[[bytes, bytes], Handler] = routes.resolve
         self._clock: asyncio.TimerHandle | None = None
 
     async def start(self, *, joins: bool = False) -> int:
@@ -43,8 +53,7 @@ class HttpServer:
 
         Raises OSError if the address is taken or not this machine's.
         """
-        host, port = self._settings.host, self._settings.http_port
-        self._listener = await asyncio.to_thread(listen, host, port, joins=joins)
+        self._listener = await asyncio.to_thread(listen, self._host, self._port, joins=joins)
         self._server = await self._accept(self._certificate)
         self._tick()
         return int(self._listener.getsockname()[1])

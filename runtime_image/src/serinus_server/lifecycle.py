@@ -53,7 +53,14 @@ class _Lead:
         siblings = Siblings(log)
         await service.mounts.load()
         port, grpc_port = await service.listen(may_share=self._capacity > 1)
-        log.event("listening", host=settings.host, port=port, grpc_port=grpc_port, server_version=__version__)
+        log.event(
+            "listening",
+            host=settings.host,
+            port=port,
+            grpc_port=grpc_port,
+            monitoring_port=await service.listen_for_monitoring(),
+            server_version=__version__,
+        )
         with ThreadPoolExecutor(1, "load") as loader:
             loading = asyncio.get_running_loop().run_in_executor(loader, prepare, settings, log)
             await self._unless_stopped(asked_to_stop, loading)

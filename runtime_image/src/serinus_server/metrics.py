@@ -63,7 +63,7 @@ _BATCH_SLOTS: Final = len(BATCH_SIZES) + 2
 _FIRST_CODE, _CODES = 100, 500  # an unexpected one is counted, too, and shown once it has come
 _KNOWN, _FAILURES, _SUCCESSFUL, _SUCCESS_TIME, _RELOAD_SLOTS = range(5)
 _DIGEST_WORDS: Final = 8
-_IN_FLIGHT, _LOAD_SECONDS, _RUNS, *_AUDIT, _REQUESTS = range(3 + len(AUDIT_RESULTS) + 1)
+_IN_FLIGHT, _LOAD_SECONDS, _RUNS, _CERTIFICATE_EXPIRY, *_AUDIT, _REQUESTS = range(4 + len(AUDIT_RESULTS) + 1)
 _REJECTIONS: Final = _REQUESTS + _CODES
 _STAGE_SUMS: Final = _REJECTIONS + len(REJECTION_REASONS)
 _DURATIONS: Final = _STAGE_SUMS + len(STAGES)
@@ -115,6 +115,10 @@ class Metrics:
     def in_flight(self, requests: int) -> None:
         """So many inference requests are in work."""
         self._own[_IN_FLIGHT] = requests
+
+    def certificate_in_force(self, expires: float) -> None:
+        """Note when the certificate that clients are shown expires, in seconds since 1970."""
+        self._own[_CERTIFICATE_EXPIRY] = expires
 
     def policy_in_force(self, digest: str) -> None:
         """Note the SHA-256 of the policy that holds now, in hexadecimal digits."""
@@ -207,6 +211,11 @@ class Metrics:
         yield self._gauge("serinus_model_load_seconds", "How long loading the model took.", load_seconds)
         yield self._build_info()
         yield from self._policy()
+        if self._own[_CERTIFICATE_EXPIRY]:
+            # A worker that does not have the new certificate yet shows the former one.
+            soonest = min(filter(None, self._everybodys(_CERTIFICATE_EXPIRY)))
+            text = "When the certificate that clients are shown expires."
+            yield self._gauge("serinus_tls_certificate_expiry_timestamp_seconds", text, soonest)
         audit = CounterMetricFamily(
             "serinus_audit_records", "Audit records by what became of them.", labels=[*_LABELS, "result"]
         )

@@ -118,6 +118,7 @@ class Mounts:
                 f"{AUTHORITIES_FILE} has come or gone; whether clients need certificates is settled at start"
             )
         self.certificate = certificate
+        self._metrics.certificate_in_force(certificate.expires)
         if former is not None:
             for replaced in self._when_replaced:
                 await replaced(certificate)

@@ -3,6 +3,7 @@
 from asyncio import Task
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -15,6 +16,8 @@ from serinus_server.metadata import model_metadata, server_metadata
 from serinus_server.metrics import Metrics
 from serinus_server.readiness import Readiness
 from serinus_server.refusal import NO_CERTIFICATE, Refusal
+
+_MONITORING: Final = frozenset({b"/v2/health/live", b"/v2/health/ready", b"/metrics"})
 
 
 class Page:
@@ -129,6 +132,23 @@ class Router:
         message = f"there is no {path[:200]}"
         if path.startswith("/v2/models/"):
             message += f"; {self._served}"
+        return Page(lambda: error_reply(HTTPStatus.NOT_FOUND, message), self._access_log)
+
+
+class MonitoringRoutes:
+    """Those of health and metrics alone: for probes and scrapes, which have neither keys nor certificates."""
+
+    def __init__(self, router: Router, access_log: AccessLog) -> None:
+        self._router = router
+        self._access_log = access_log
+        self.unparsable = router.unparsable
+
+    def resolve(self, target: bytes, method: bytes) -> Handler:
+        """The handler for a request target; one that answers 404 for whatever else the server has."""
+        path = _path(target)
+        if path in _MONITORING:
+            return self._router.resolve(path, method)
+        message = f"there is no {path.decode(errors='replace')[:200]} at this port, which has health and metrics alone"
         return Page(lambda: error_reply(HTTPStatus.NOT_FOUND, message), self._access_log)
 
 

@@ -24,7 +24,7 @@ from serinus_server.mounts import Mounts
 from serinus_server.pipeline import Pipeline
 from serinus_server.preparation import Findings
 from serinus_server.readiness import Readiness
-from serinus_server.routes import Router
+from serinus_server.routes import MonitoringRoutes, Router
 from serinus_server.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Service:
             gate.access if gate else None,
         )
         self._grpc_server: GrpcServer | None = None
+        self._monitoring: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         asyncio.get_running_loop().set_exception_handler(self._unexpected)
 
@@ -75,7 +76,7 @@ class Service:
 
         Raises FatalError if what is mounted cannot be used, OSError if a port cannot be had.
         """
-        self._server = HttpServer(self._settings, self._router, self.mounts.certificate)
+        self._server = HttpServer(self._settings, self._settings.http_port, self._router, self.mounts.certificate)
         self.mounts.on_certificate(self._server.use_certificate)
         port = await self._server.start(joins=joins)
         grpc_port = self._settings.grpc_port
@@ -85,6 +86,18 @@ class Service:
         if watching is not None:
             self._tasks.append(watching)
         return port, grpc_port
+
+    async def listen_for_monitoring(self) -> int | None:
+        """Listen for probes and scrapes alone, if that is asked for; returns the port.
+
+        One worker's answers are those of all. Raises OSError if the port cannot be had.
+        """
+        port = self._settings.monitoring_port
+        if port is None:
+            return None
+        routes = MonitoringRoutes(self._router, self._access_log)
+        self._monitoring = HttpServer(self._settings, port, routes)
+        return await self._monitoring.start()
 
     async def _listen_for_grpc(self, port: int, *, reserves: bool, shares: bool) -> int:
         if not reserves:
@@ -139,6 +152,9 @@ class Service:
         """Lose nothing, and end; go on serving for `delay` seconds first."""
         timeout = self._settings.request_timeout + FINISH_MARGIN_SECONDS
         await drain(self._server, self._grpc_server, self._readiness, self._log, delay=delay, timeout=timeout)
+        if self._monitoring is not None:
+            self._monitoring.stop_accepting()
+            await self._monitoring.finish(0)
         for task in self._tasks:
             task.cancel()
         self._board.beat(0)

@@ -16,7 +16,8 @@ class ServeSettings:
     """The options of `serinus-server serve`; durations in seconds, sizes in bytes.
 
     `pipeline` names the files of its stages in the folder `model_path`; empty, there is one model.
-    Without a `grpc_port` there is no gRPC; 0 takes a free one. The folders are mounts that may change; without
+    Without a `grpc_port` there is no gRPC; 0 takes a free one. At the `monitoring_port`, if there is one, health and
+    metrics are told without TLS, and nothing else is. The folders are mounts that may change; without
     one, what it would say does not hold. The limits on what is in flight are those of all `workers` together; None
     leaves their number to the server.
     """
@@ -45,4 +46,5 @@ class ServeSettings:
     policy_dir: Path | None = None
     api_keys_dir: Path | None = None
     tls_dir: Path | None = None
+    monitoring_port: int | None = None
     service_account_dir: Path = SERVICE_ACCOUNT_DIR

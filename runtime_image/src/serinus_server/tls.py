@@ -1,6 +1,7 @@
 """The server's certificate, read from a mounted Secret."""
 
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,9 @@ from typing import Final
 CERTIFICATE_FILE: Final = "tls.crt"
 KEY_FILE: Final = "tls.key"
 AUTHORITIES_FILE: Final = "ca.crt"
+
+_NO_CHECK_TIME: Final = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
+_FLIGHTS: Final = 3  # messages that a handshake has to wait for, at most
 
 
 class InvalidCertificateError(ValueError):
@@ -18,6 +22,7 @@ class InvalidCertificateError(ValueError):
 class Certificate:
     """A certificate with its key; clients have to have one of the `authorities`, if there are any. PEM.
 
+    It is valid until `expires`, in seconds since 1970.
     `context` is the same for Python's own TLS. It lets clients without a certificate connect, as probes and scrapes
     have none, and refuses one of another authority.
     """
@@ -26,6 +31,7 @@ class Certificate:
     key: bytes
     authorities: bytes | None
     context: ssl.SSLContext
+    expires: float
 
 
 def read_certificate(folder: Path) -> Certificate:
@@ -51,4 +57,34 @@ def read_certificate(folder: Path) -> Certificate:
         except (ssl.SSLError, ValueError) as error:
             raise InvalidCertificateError(f"{authorities_file} holds no certificates in PEM: {error}") from error
         context.verify_mode = ssl.CERT_OPTIONAL
-    return Certificate(chain, key, authorities, context)
+    try:
+        expires = _expires(context, chain)
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidCertificateError(f"{folder / CERTIFICATE_FILE} is no server's certificate: {error}") from error
+    if expires <= time.time():
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(expires))
+        raise InvalidCertificateError(f"{folder / CERTIFICATE_FILE} has expired at {when}")
+    return Certificate(chain, key, authorities, context, expires)
+
+
+def _expires(context: ssl.SSLContext, chain: bytes) -> float:
+    """When the certificate that `context` shows expires, in seconds since 1970.
+
+    Python tells what is in a certificate only of a peer that it has verified: here it meets itself, in memory, as a
+    client that trusts this very certificate at any time.
+
+    Raises ssl.SSLError or ValueError if clients cannot take it.
+    """
+    meeting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    meeting.check_hostname = False
+    meeting.load_verify_locations(cadata=chain.decode("ascii"))
+    meeting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = meeting.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server) * _FLIGHTS:
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue  # it is the other's turn
+    return ssl.cert_time_to_seconds(str((client.getpeercert() or {})["notAfter"]))

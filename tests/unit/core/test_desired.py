@@ -21,6 +21,7 @@ from serinus.core.desired import (
     Desired,
     desired,
     has_autoscaler,
+    service_url,
     stable_replicas,
     wanted_canary_replicas,
 )
@@ -110,6 +111,8 @@ GUARDED = spec_of(
     },
     resources={"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}},
 )
+WITH_TLS = spec_of("2", server={"protocols": ["REST", "gRPC"], "tls": {"secretName": "fraud-tls"}})
+SECURE = revision_of(WITH_TLS)
 SCALED = {
     "autoscaling": {
         "minReplicas": 2,
@@ -135,6 +138,7 @@ CASES = {
     ),
     "promoting": Case(Phase.PROMOTING, Stage.BAKE, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
     "rolling_back": Case(Phase.ROLLING_BACK, None, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
+    "with_tls": Case(Phase.INITIALIZING, spec=WITH_TLS, stable=SECURE),
     "behind_a_gateway": Case(observed=ONE_SERVES, gateway=GATEWAY),
     "mid_canary_behind_a_gateway": Case(
         Phase.PROGRESSING,
@@ -185,6 +189,58 @@ def test_render_golden(name: str) -> None:
 
 def test_every_golden_file_is_tested() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == set(CASES)
+
+
+# Going over to TLS, and back.
+
+BOTH_SERVE = replace(ONE_SERVES, pinned={OLD.name: pinned(V1), SECURE.name: pinned(WITH_TLS)})
+
+
+@pytest.mark.parametrize(
+    ("case", "ports", "scheme"),
+    [
+        pytest.param(Case(observed=ONE_SERVES), {"http": 80}, "http", id="without"),
+        pytest.param(
+            Case(Phase.PROGRESSING, Stage.ANALYZING, WITH_TLS, canary=SECURE, observed=BOTH_SERVE),
+            {"http": 80, "https": 443, "grpcs": 9443},
+            "http",
+            id="going over",
+        ),
+        pytest.param(
+            Case(Phase.ROLLED_BACK, spec=WITH_TLS, observed=BOTH_SERVE), {"http": 80}, "http", id="rolled back"
+        ),
+        pytest.param(
+            Case(spec=WITH_TLS, stable=SECURE, observed=BOTH_SERVE), {"https": 443, "grpcs": 9443}, "https", id="with"
+        ),
+        pytest.param(
+            Case(Phase.CANARY_STARTING, Stage.SCALING, V1, stable=SECURE, canary=OLD, observed=BOTH_SERVE),
+            {"http": 80, "https": 443, "grpcs": 9443},
+            "https",
+            id="going back",
+        ),
+        pytest.param(
+            Case(Phase.INITIALIZING, spec=WITH_TLS, stable=SECURE),
+            {"https": 443, "grpcs": 9443},
+            "https",
+            id="before the first pods",
+        ),
+    ],
+)
+def test_clients_find_the_port_of_each_revision_that_is_deployed(
+    case: Case, ports: dict[str, int], scheme: str
+) -> None:
+    [service] = children(case.desired(), "Service")
+    assert {one["name"]: one["port"] for one in service["spec"]["ports"]} == ports
+    assert all(one["targetPort"] == one["name"] for one in service["spec"]["ports"])
+    assert service_url(FRAUD, case.state(), case.spec, case.observed, None) == f"{scheme}://fraud.risk.svc"
+
+
+def test_ports_of_other_containers_are_none_of_the_service() -> None:
+    template = pinned(V1)
+    template["spec"]["containers"].insert(0, {"name": "proxy", "ports": [{"name": "https", "containerPort": 1}]})
+    case = Case(observed=replace(ONE_SERVES, pinned={OLD.name: template}))
+    assert [one["name"] for one in children(case.desired(), "Service")[0]["spec"]["ports"]] == ["http"]
+    assert service_url(FRAUD, case.state(), case.spec, case.observed, None) == "http://fraud.risk.svc"
 
 
 # What holds of all children, whatever the state.

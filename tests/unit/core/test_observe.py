@@ -96,6 +96,15 @@ CASES = {
     "image_that_is_never_pulled": Case(pod(container("server", waiting("ErrImageNeverPull"))), "ErrImageNeverPull"),
     "image_without_a_name": Case(pod(container("server", waiting("InvalidImageName"))), "InvalidImageName"),
     # The container.
+    "certificate_that_has_expired": Case(
+        pod(
+            container(
+                "server", terminated(25, "Error", "InvalidCertificate: /etc/serinus/tls/fraud-tls/..1/tls.crt has")
+            )
+        ),
+        "InvalidCertificate",
+        message="/etc/serinus/tls/fraud-tls/",
+    ),
     "secret_that_is_missing": Case(
         pod(TO_COME, init=container("fetch", waiting("CreateContainerConfigError", 'secret "models-s3" not found'))),
         "CreateContainerConfigError",
@@ -185,7 +194,12 @@ def test_pod_failure(case: Case) -> None:
         (
             "CreateContainerConfigError",
             'secret "s3" not found',
-            "See that the Secret that spec.model.credentials names",
+            "See that the Secrets that spec.model.credentials and spec.server.tls name are there",
+        ),
+        (
+            "InvalidCertificate",
+            "tls.crt has expired",
+            "the Secret that spec.server.tls names: tls.crt and tls.key.",
         ),
         ("AccessDenied", "403", "holds credentials that may read the model."),
         ("NotFound", "there is no object.", "Correct spec.model.uri, or put the model there."),

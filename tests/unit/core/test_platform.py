@@ -14,6 +14,8 @@ GATEWAY = {"gateway": {"namespace": "infra", "name": "shared", "domain": "models
 BY_GATEWAY = {"canary": {"traffic": {"mode": "GatewayAPI"}}}
 TOKENS = {"access": {"mode": "KubernetesToken"}}
 ON_A_CLAIM = {"model": {"uri": "pvc://models/fraud/1/"}}
+TLS = {"server": {"tls": {"secretName": "fraud-tls"}}}
+BY_REPLICAS = {"canary": {"traffic": {"mode": "Replicas"}}}
 STRICT = {
     "autoscaling": {"minReplicas": 2},
     "canary": {"steps": [{"weightPercent": 7, "duration": "1m"}], "traffic": {"precision": "Strict"}},
@@ -34,6 +36,9 @@ def models(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of the se
         pytest.param(TOKENS, {"tokenReview": True}, None, id="reviews of tokens"),
         pytest.param(STRICT, {}, "step 1 asks for 7%", id="a weight that pods do not make"),
         pytest.param(STRICT, GATEWAY, None, id="a weight that a route makes"),
+        pytest.param(TLS, {}, None, id="TLS"),
+        pytest.param(TLS, GATEWAY, "Set spec.canary.traffic.mode: Replicas", id="TLS behind a Gateway"),
+        pytest.param(TLS | BY_REPLICAS, GATEWAY, None, id="TLS beside a Gateway"),
         pytest.param({}, models(requireSha256=True), "State it, as sha256sum prints it", id="no digest"),
         pytest.param({"model": {"sha256": DIGEST}}, models(requireSha256=True), None, id="a digest"),
         pytest.param({}, models(allowedUriPrefixes=["s3://other/"]), "from s3://other/ alone", id="elsewhere"),

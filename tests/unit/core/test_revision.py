@@ -30,6 +30,7 @@ def named(spec: dict[str, Any]) -> str:
             id="pipeline",
         ),
         pytest.param({"server": {"protocols": ["REST", "gRPC"]}}, id="protocols"),
+        pytest.param({"server": {"tls": {"secretName": "fraud-tls"}}}, id="certificate"),
         pytest.param({"server": {"batching": "Off"}}, id="batching"),
         pytest.param({"server": {"limits": {"requestTimeout": "5s"}}}, id="limits of a request"),
         pytest.param({"access": {"mode": "KubernetesToken"}}, id="a token of the pods' own"),

@@ -165,6 +165,7 @@ EFFECTS: Final[dict[str, Effect]] = {
     "model.pipeline.file": Effect("features.onnx", manifests, given=PIPELINE),
     "server.protocols": Effect(["REST", "gRPC"], manifests),
     "server.batching": Effect("Off", manifests),
+    "server.tls.secretName": Effect("other-tls", manifests, given={"server.tls.secretName": "fraud-tls"}),
     "server.limits.maxBodySize": Effect("1Mi", manifests),
     "server.limits.requestTimeout": Effect("5s", manifests),
     "quota.requestsPerSecond": Effect(50, manifests),

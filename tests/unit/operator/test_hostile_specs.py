@@ -40,6 +40,7 @@ TEXTS: Final[dict[str, str]] = {
     "model.pipeline.name": "m4rk",
     "model.pipeline.file": "m4rk/model.onnx",
     "server.batching": "Off",
+    "server.tls.secretName": "m4rk",
     "server.limits.maxBodySize": "1717Ki",
     "server.limits.requestTimeout": "17s",
     "access.mode": "APIKey",
@@ -71,6 +72,7 @@ PLAUSIBLE: Final = {
     "model.version": st.from_regex(r"\A[A-Za-z0-9][-_.A-Za-z0-9]{0,60}[A-Za-z0-9]\Z"),
     "model.sha256": st.from_regex(r"\A[0-9a-f]{64}\Z"),
     "model.credentials.secretName": st.from_regex(r"\A[a-z0-9]([-.a-z0-9]{0,20}[a-z0-9])?\Z"),
+    "server.tls.secretName": st.from_regex(r"\A[a-z0-9]([-.a-z0-9]{0,20}[a-z0-9])?\Z"),
 }
 """Texts that come through, in the fields that reach a manifest."""
 

@@ -67,7 +67,7 @@ class InProcess:
         inference = Inference(readiness, Admission(8, 1 << 30), metrics, settings.request_timeout)
         router = Router("m", "1", InferHandler(inference, access_log, "1"), readiness, metrics, access_log)
         readiness.ready(model, Executor(model, None, off("not here"), 1, metrics))
-        server = HttpServer(settings, router)
+        server = HttpServer(settings, settings.http_port, router)
         return server, await server.start()
 
 

@@ -24,6 +24,7 @@ def test_every_option_is_on_the_page(capsys: pytest.CaptureFixture[str]) -> None
 def test_every_metric_is_on_the_page() -> None:
     metrics = Metrics("svc", "abc", "7", ["pre"])
     metrics.reloaded("policy")
+    metrics.certificate_in_force(1.0)
     names = set(re.findall(r"^# TYPE (serinus_\w+)", metrics.expose().decode(), re.MULTILINE))
     assert len(names) > 10
     assert names == set(re.findall(r"^\| `(serinus_\w+)", PAGE, re.MULTILINE))

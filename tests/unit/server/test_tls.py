@@ -6,6 +6,8 @@ import socket
 import ssl
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +61,36 @@ def pair(folder: Path, name: str) -> Pair:
     return files
 
 
+def signed_anew(folder: Path, name: str, original: Pair, days: int, *extensions: str) -> Pair:
+    """Another certificate of the same key, valid for so many days from now, or until some ago, with `extensions`."""
+    request, described = folder / f"{name}.csr", folder / f"{name}.cnf"
+    described.write_text("\n".join(("subjectAltName=DNS:localhost,IP:127.0.0.1", *extensions)))
+    files = Pair(folder / f"{name}.crt", original.key_file)
+    commands.run(["openssl", "req", "-new", "-key", files.key_file, "-subj", f"/CN={name}", "-out", request])
+    commands.run(
+        [
+            *("openssl", "x509", "-req", "-in", request, "-signkey", files.key_file, "-days", str(days)),
+            *("-extfile", described, "-out", files.certificate_file),
+        ]
+    )
+    return files
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     """By name."""
     folder = tmp_path_factory.mktemp("pairs")
-    return {name: pair(folder, name) for name in ("first", "second", "client", "stranger")}
+    made = {name: pair(folder, name) for name in ("first", "second", "client", "stranger")}
+    made["expired"] = signed_anew(folder, "expired", made["first"], -1)
+    made["for clients"] = signed_anew(folder, "for clients", made["first"], 2, "extendedKeyUsage=clientAuth")
+    made["of a leaf"] = signed_anew(folder, "of a leaf", made["first"], 40, "basicConstraints=critical,CA:FALSE")
+    return made
+
+
+def expiry(pair: Pair) -> float:
+    """In seconds since 1970, as openssl has it."""
+    shown = commands.run(["openssl", "x509", "-in", pair.certificate_file, "-noout", "-enddate"])
+    return ssl.cert_time_to_seconds(shown.strip().removeprefix("notAfter="))
 
 
 @dataclass(frozen=True)
@@ -178,6 +205,66 @@ def test_a_certificate_that_cannot_be_used_replaces_none(secure: Secure, pairs: 
     assert secure.infer_over_grpc(first) == "m"
 
 
+def test_a_certificate_that_has_expired_replaces_none(secure: Secure, pairs: dict[str, Pair]) -> None:
+    secure.mount.replace(pairs["expired"].secret)
+    told = secure.server.wait_for(level="error", source="tls")["message"]
+    assert "tls.crt has expired at " in told
+    assert "what was in force before stays so" in told
+    assert secure.call("POST", "/v2/models/m/infer", pairs["first"])[0] == 200
+
+
+def test_metrics_tell_when_the_certificate_expires(secure: Secure, pairs: dict[str, Pair]) -> None:
+    def told(trusted: Pair) -> float:
+        name = "serinus_tls_certificate_expiry_timestamp_seconds{"
+        scraped: str = secure.call("GET", "/metrics", trusted)[1]
+        [line] = [line for line in scraped.splitlines() if line.startswith(name)]
+        return float(line.rpartition(" ")[2])
+
+    first, leaf = pairs["first"], pairs["of a leaf"]
+    assert told(first) == expiry(first)
+    secure.mount.replace(leaf.secret)
+    secure.server.wait_for("reloaded", source="tls")
+    context = secure.context(leaf)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert told(leaf) == expiry(leaf) > expiry(first) + 30 * 86400
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_probes_and_scrapes_in_the_clear_at_a_port_of_their_own(
+    tmp_path: Path, pairs: dict[str, Pair], workers: str
+) -> None:
+    """Which has nothing else, not even where clients need certificates."""
+    first, client = pairs["first"], pairs["client"]
+    mount = Mount(tmp_path / "tls", {**first.secret, "ca.crt": client.certificate})
+    options = ("--tls-dir", str(mount.path), "--monitoring-port", "0", "--workers", workers, "--drain-delay", "1s")
+    with serving(models.save(models.mlp(), tmp_path), *options) as server:
+        url = f"http://127.0.0.1:{server.wait_for('listening')['monitoring_port']}"
+
+        def get(path: str, body: bytes | None = None) -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(f"{url}{path}", body, timeout=10) as reply:  # noqa: S310 - loopback
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        for _ in range(3):
+            assert Secure(server, mount).call("POST", "/v2/models/m/infer", first, client)[0] == 200
+        assert get("/v2/health/live") == (200, '{"live":true}')
+        assert get("/v2/health/ready") == (200, '{"ready":true}')
+        assert (
+            'serinus_requests_total{code="200",inferenceservice="m",revision="",version="1"} 3.0' in get("/metrics")[1]
+        )
+        for path, body in (("/v2", None), ("/v2/models/m", None), ("/v2/models/m/infer", BODY)):
+            said = f"there is no {path} at this port, which has health and metrics alone"
+            assert get(path, body) == (404, json.dumps({"error": said}, separators=(",", ":")))
+        assert get("/v2/health/live", b"{}")[0] == 405
+        server.terminate()
+        server.wait_for("draining")
+        assert get("/v2/health/ready")[0] == 503
+        assert server.exit_code(10) == 0
+
+
 def test_a_reply_that_ends_the_connection_arrives_whole(secure: Secure, pairs: dict[str, Pair]) -> None:
     """Even when the client has sent what nobody reads any more."""
     tls = secure.context(pairs["first"]).wrap_socket(secure.server.connect(), server_hostname="localhost")
@@ -247,13 +334,17 @@ def test_a_drain_over_tls_answers_what_is_in_work(tmp_path: Path, pairs: dict[st
     [
         ({}, "InvalidCertificate: cannot read {}/tls/..version-1/tls.crt: No such file or directory"),
         ({"tls.crt": "x", "tls.key": "y"}, "InvalidCertificate: {}/tls/..version-1: tls.crt and tls.key are not a"),
+        ("expired", "InvalidCertificate: {}/tls/..version-1/tls.crt has expired at "),
+        ("for clients", "InvalidCertificate: {}/tls/..version-1/tls.crt is no server's certificate: "),
         ({"ca.crt": "no certificate"}, "InvalidCertificate: {}/tls/..version-1/ca.crt holds no certificates in PEM"),
     ],
 )
 def test_a_server_does_not_start_in_the_clear_instead(
-    tmp_path: Path, pairs: dict[str, Pair], files: dict[str, str | bytes], line: str
+    tmp_path: Path, pairs: dict[str, Pair], files: dict[str, str | bytes] | str, line: str
 ) -> None:
-    complete = {**pairs["first"].secret, **files} if "ca.crt" in files else files
+    """`files` may be the name of a pair."""
+    given = pairs[files].secret if isinstance(files, str) else files
+    complete = {**pairs["first"].secret, **given} if "ca.crt" in given else given
     mount = Mount(tmp_path / "tls", complete)
     with serving(models.save(models.mlp(), tmp_path), "--tls-dir", str(mount.path), wait=False) as server:
         assert server.exit_code() == 25

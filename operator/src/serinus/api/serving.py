@@ -70,13 +70,27 @@ class ServerLimits(SpecModel):
         return timeout
 
 
+class ServerTLS(SpecModel):
+    """The server's certificate."""
+
+    secret_name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        description="Name of a Secret of type kubernetes.io/tls in the same namespace, such as cert-manager writes: "
+        "tls.crt and tls.key in PEM. A renewed certificate is taken up without a restart. While there is no such "
+        "Secret, no pod of the revision starts (reason CreateContainerConfigError). The operator never reads it.",
+    )
+
+
 class Server(SpecModel):
     """How the server runs the model."""
 
     protocols: _Protocols = Field(
         default=("REST",),
         description="The forms of the Open Inference Protocol that are spoken. REST, on port 80 of the Service, always "
-        "is: probes and metrics come that way. With gRPC the Service has the port 9000, too.",
+        "is: probes and metrics come that way. With gRPC the Service has the port 9000, too. With TLS they are 443 and "
+        "9443.",
         json_schema_extra=cel_rules(
             cel_rule("'REST' in self", "server.protocols must hold REST: probes and metrics come that way")
         ),
@@ -87,6 +101,13 @@ class Server(SpecModel):
         "request never waits for others. Off runs each by itself.",
     )
     limits: ServerLimits = Field(default=ServerLimits(), description="What one request may take.")
+    tls: ServerTLS | None = Field(
+        default=None,
+        description="Has clients speak TLS, 1.2 at least. Probes and metrics stay without, at a port of the pods that "
+        "has nothing else. Going over to TLS is a rollout in which the Service has both ports, each leading to the "
+        "pods that speak so. A Gateway does not speak TLS to the pods: where the platform has one, this needs "
+        "canary.traffic.mode Replicas. Left out: plain HTTP.",
+    )
 
     @field_validator("protocols")
     @classmethod

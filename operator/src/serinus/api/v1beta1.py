@@ -552,7 +552,13 @@ class InferenceServiceSpec(SpecModel):
                 "!has(self.quota) || !has(self.quota.perClient) || has(self.access)",
                 "quota.perClient needs access: without it clients cannot be told apart",
                 fieldPath=".quota",
-            )
+            ),
+            cel_rule(
+                "!has(self.server.tls) || self.canary.traffic.mode != 'GatewayAPI'",
+                "server.tls cannot go with canary.traffic.mode GatewayAPI: a Gateway would speak to the pods without "
+                "TLS; use Replicas",
+                fieldPath=".server",
+            ),
         )
     )
 
@@ -617,4 +623,13 @@ class InferenceServiceSpec(SpecModel):
     def _clients_can_be_told_apart(self) -> Self:
         if self.quota is not None and self.quota.per_client is not None and self.access is None:
             raise ValueError("quota.perClient needs access: without it clients cannot be told apart")
+        return self
+
+    @model_validator(mode="after")
+    def _no_gateway_before_tls(self) -> Self:
+        if self.server.tls is not None and self.canary.traffic.mode == "GatewayAPI":
+            raise ValueError(
+                "server.tls cannot go with canary.traffic.mode GatewayAPI: a Gateway would speak to the pods without "
+                "TLS; use Replicas"
+            )
         return self

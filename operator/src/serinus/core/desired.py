@@ -16,6 +16,7 @@ from serinus.core.pod_template import pod_template
 from serinus.core.policy import policy_document
 from serinus.core.replicas import Pods, canary_replicas, pods_that_make, replicas_for_share
 from serinus.core.revision import Revision
+from serinus.core.service_ports import service_ports, speaks_tls
 from serinus.core.state import State
 from serinus.core.templates import render
 from serinus.core.traffic import TrafficMode, is_strict, route_weights, service_target, traffic_mode
@@ -49,17 +50,20 @@ def desired(
     # The policy comes first: a pod does not start without it.
     manifests = [_policy_manifest(identity, spec)]
     replicas: dict[str, int] = {}
+    templates: list[Manifest] = []
     for revision in state.deployed:
         template = _pinned_template(identity, spec, asked, revision, observed, server)
         if template is not None:
+            templates.append(template)
             number = _number(revision, state, observed.history)
             manifests += _revision_manifests(identity, revision, template, number)
-    manifests += _service_manifests(identity, spec, state, mode)
+    ports = service_ports(templates or [pod_template(identity, spec, asked, server)])
+    manifests += _service_manifests(identity, state, mode, ports)
     if has_autoscaler(spec):
         manifests += _autoscalers(identity, spec, state, observed, mode)
     routed: frozenset[str] = frozenset()
     if gateway is not None and mode is TrafficMode.GATEWAY_API:
-        manifests += _route_manifests(identity, spec, state, gateway)
+        manifests += _route_manifests(identity, state, gateway, ports)
         routed = frozenset(observed.route.weights if observed.route else ())
     replicas[names.workload_name(identity.name, state.stable.name)] = stable_replicas(spec, state, observed, mode)
     if state.canary is not None and state.rollout.phase is not Phase.ROLLING_BACK:
@@ -178,12 +182,23 @@ def _revision_manifests(identity: Identity, revision: Revision, template: Manife
     ]
 
 
-def service_url(identity: Identity, state: State, spec: InferenceServiceSpec, gateway: GatewaySettings | None) -> str:
-    """Where the service answers: at the Gateway where a route leads to it, else at its Service."""
+def service_url(
+    identity: Identity,
+    state: State,
+    spec: InferenceServiceSpec,
+    observed: Observed,
+    gateway: GatewaySettings | None,
+) -> str:
+    """Where the service answers: at the Gateway where a route leads to it, else at its Service, as its stable pods do.
+
+    The pods of the first revision are not there yet at first; they will be as `spec` says.
+    """
     mode = traffic_mode(state.rollout.policy or spec.canary, has_gateway=gateway is not None)
     if gateway is not None and mode is TrafficMode.GATEWAY_API:
         return f"http://{_host(identity, gateway)}"
-    return f"http://{identity.name}.{identity.namespace}.svc"
+    template = observed.pinned.get(state.stable.name) or observed.running.get(state.stable.name)
+    has_tls = speaks_tls(template) if template is not None else spec.server.tls is not None
+    return f"{'https' if has_tls else 'http'}://{identity.name}.{identity.namespace}.svc"
 
 
 def _host(identity: Identity, gateway: GatewaySettings) -> str:
@@ -202,7 +217,7 @@ def _policy_manifest(identity: Identity, spec: InferenceServiceSpec) -> Manifest
 
 
 def _route_manifests(
-    identity: Identity, spec: InferenceServiceSpec, state: State, gateway: GatewaySettings
+    identity: Identity, state: State, gateway: GatewaySettings, ports: list[Manifest]
 ) -> list[Manifest]:
     """A Service for each revision, and the route that shares the requests out between them."""
     owned: dict[str, Any] = {"namespace": identity.namespace, "owners": [identity.owner_reference()]}
@@ -212,7 +227,7 @@ def _route_manifests(
             name=names.workload_name(identity.name, revision.name),
             labels=names.revision_labels(identity.name, revision.name, revision.version),
             selector=names.revision_selector(identity.name, revision.name),
-            has_grpc="gRPC" in spec.server.protocols,
+            ports=ports,
             **owned,
         )
         for revision in state.deployed
@@ -234,9 +249,7 @@ def _route_manifests(
     return [*services, route]
 
 
-def _service_manifests(
-    identity: Identity, spec: InferenceServiceSpec, state: State, mode: TrafficMode
-) -> list[Manifest]:
+def _service_manifests(identity: Identity, state: State, mode: TrafficMode, ports: list[Manifest]) -> list[Manifest]:
     values: dict[str, Any] = {
         "name": identity.name,
         "namespace": identity.namespace,
@@ -247,7 +260,7 @@ def _service_manifests(
     everything = names.service_selector(identity.name)
     selector = names.revision_selector(identity.name, target) if target else everything
     return [
-        render("service.yaml.j2", selector=selector, has_grpc="gRPC" in spec.server.protocols, **values),
+        render("service.yaml.j2", selector=selector, ports=ports, **values),
         render("poddisruptionbudget.yaml.j2", selector=everything, **values),
     ]
 

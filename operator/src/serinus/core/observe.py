@@ -42,6 +42,7 @@ _PERMANENT_REASONS: Final = frozenset(
         "WarmUpFailed",
         "InvalidPolicy",
         "InvalidAPIKeys",
+        "InvalidCertificate",
     }
 )
 """What our own containers say when they end for a reason that another try will not change."""
@@ -52,11 +53,16 @@ _ADVICE: Final[Mapping[str, str]] = {
     "ImagePullBackOff": _ASK_THE_PLATFORM,
     "ErrImageNeverPull": _ASK_THE_PLATFORM,
     "InvalidImageName": _ASK_THE_PLATFORM,
-    "CreateContainerConfigError": "See that the Secret that spec.model.credentials names is there.",
+    "CreateContainerConfigError": (
+        "See that the Secrets that spec.model.credentials and spec.server.tls name are there, the latter with tls.crt."
+    ),
     "AccessDenied": "See that the Secret that spec.model.credentials names holds credentials that may read the model.",
     "NotFound": "Correct spec.model.uri, or put the model there.",
     "InvalidURI": "Correct spec.model.uri.",
     "InvalidAPIKeys": "Correct the Secret of the service's API keys; `serinus-server api-key` makes its lines.",
+    "InvalidCertificate": (
+        "Put a valid certificate and its key, in PEM, into the Secret that spec.server.tls names: tls.crt and tls.key."
+    ),
     "OOMKilled": "Raise spec.resources.limits.memory.",
 }
 """What to do about a failure, by its reason."""

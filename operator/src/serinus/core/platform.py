@@ -5,7 +5,7 @@ from typing import Final
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import ModelSettings, Settings
 from serinus.core.revision import asks_kubernetes
-from serinus.core.traffic import unreachable_weight
+from serinus.core.traffic import TrafficMode, traffic_mode, unreachable_weight
 
 _NO_GATEWAY: Final = (
     "spec.canary.traffic.mode: GatewayAPI needs a Gateway, and this platform has none: the operator's settings name it "
@@ -15,6 +15,11 @@ _NO_GATEWAY: Final = (
 _MAY_NOT_REVIEW: Final = (
     "spec.access.mode: KubernetesToken needs pods that may ask the API server about tokens, and on this platform they "
     "may not: tokenReview.enabled of the chart lets them. Use APIKey, or ask the platform team."
+)
+
+_NO_TLS_TO_PODS: Final = (
+    "spec.server.tls: this platform's Gateway would speak to the pods without TLS. Set spec.canary.traffic.mode: "
+    "Replicas, so that clients call the Service itself, at port 443; or leave out spec.server.tls."
 )
 
 _NO_DIGEST: Final = (
@@ -28,6 +33,8 @@ def unfit_here(spec: InferenceServiceSpec, settings: Settings) -> str | None:
     has_gateway = settings.gateway is not None
     if spec.canary.traffic.mode == "GatewayAPI" and not has_gateway:
         return _NO_GATEWAY
+    if spec.server.tls is not None and traffic_mode(spec.canary, has_gateway=has_gateway) is TrafficMode.GATEWAY_API:
+        return _NO_TLS_TO_PODS
     if asks_kubernetes(spec) and not settings.token_review:
         return _MAY_NOT_REVIEW
     return _unfit_model(spec, settings.models) or unreachable_weight(spec, has_gateway=has_gateway)
