@@ -76,6 +76,7 @@ VALID: Final = (
             "batching": "Off",
             "limits": {"maxBodySize": "1Mi", "requestTimeout": "5s"},
             "tls": {"secretName": "fraud-tls"},
+            "workers": 4,
         },
         "spec.quota": {
             "requestsPerSecond": 200,
@@ -117,6 +118,8 @@ VALID: Final = (
         },
     }),
     Example("access_by_key", {"spec.access": {"mode": "APIKey"}, "spec.quota.perClient": {"requestsPerSecond": 5}}),
+    Example("workers_by_themselves", {"spec.server.workers": "Auto"}),
+    Example("most_workers_as_text", {"spec.server.workers": "64"}),
     Example("body_size_in_bytes", {"spec.server.limits": {"maxBodySize": 1048576}}),
     Example("stage_in_a_folder", {
         "spec.model.uri": "https://models.example/fraud/",
@@ -378,6 +381,10 @@ INVALID: Final = (
     *_wrong("spec.server.protocols", "must hold REST", grpc_alone=["gRPC"]),
     *_wrong("spec.server.protocols", "should have at least 1 items", no_protocol=[]),
     *_wrong("spec.server.protocols", "Duplicate value", protocol_twice=["REST", "REST"]),
+    *_wrong("spec.server.workers", "should match", workers_in_words="auto", workers_as_text="65", no_text="0"),
+    *_wrong("spec.server.workers", "greater than or equal to 1", no_workers=0),
+    *_wrong("spec.server.workers", "less than or equal to 64", too_many_workers=65),
+    *_wrong("spec.server.workers", "must be of type", half_a_worker=0.5, workers_as_truth=True),
     *_wrong("spec.server.tls", _NEEDED, certificate_without_a_secret={}),
     *_wrong("spec.server.tls.secretName", "should match", certificate_of_no_object="Fraud_TLS"),
     Example(

@@ -111,7 +111,7 @@ GUARDED = spec_of(
     },
     resources={"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}},
 )
-WITH_TLS = spec_of("2", server={"protocols": ["REST", "gRPC"], "tls": {"secretName": "fraud-tls"}})
+WITH_TLS = spec_of("2", server={"protocols": ["REST", "gRPC"], "tls": {"secretName": "fraud-tls"}, "workers": 2})
 SECURE = revision_of(WITH_TLS)
 SCALED = {
     "autoscaling": {
@@ -138,7 +138,7 @@ CASES = {
     ),
     "promoting": Case(Phase.PROMOTING, Stage.BAKE, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
     "rolling_back": Case(Phase.ROLLING_BACK, None, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE),
-    "with_tls": Case(Phase.INITIALIZING, spec=WITH_TLS, stable=SECURE),
+    "with_tls_and_workers": Case(Phase.INITIALIZING, spec=WITH_TLS, stable=SECURE),
     "behind_a_gateway": Case(observed=ONE_SERVES, gateway=GATEWAY),
     "mid_canary_behind_a_gateway": Case(
         Phase.PROGRESSING,

@@ -30,6 +30,7 @@ def named(spec: dict[str, Any]) -> str:
             id="pipeline",
         ),
         pytest.param({"server": {"protocols": ["REST", "gRPC"]}}, id="protocols"),
+        pytest.param({"server": {"workers": 4}}, id="workers"),
         pytest.param({"server": {"tls": {"secretName": "fraud-tls"}}}, id="certificate"),
         pytest.param({"server": {"batching": "Off"}}, id="batching"),
         pytest.param({"server": {"limits": {"requestTimeout": "5s"}}}, id="limits of a request"),
@@ -48,7 +49,9 @@ def test_what_the_pods_run_is_a_new_revision(change: dict[str, Any]) -> None:
         pytest.param({"quota": {"requestsPerSecond": 5}}, id="quota"),
         pytest.param({"access": {"mode": "APIKey"}}, id="access by key"),
         pytest.param({"audit": {"url": "http://collector/"}}, id="audit"),
-        pytest.param({"server": {"batching": "Auto", "limits": {}}}, id="defaults of the server written out"),
+        pytest.param(
+            {"server": {"batching": "Auto", "workers": "Auto", "limits": {}}}, id="defaults of the server written out"
+        ),
         pytest.param({"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}, id="defaults written out"),
     ],
 )

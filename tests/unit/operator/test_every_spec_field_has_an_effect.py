@@ -166,6 +166,7 @@ EFFECTS: Final[dict[str, Effect]] = {
     "server.protocols": Effect(["REST", "gRPC"], manifests),
     "server.batching": Effect("Off", manifests),
     "server.tls.secretName": Effect("other-tls", manifests, given={"server.tls.secretName": "fraud-tls"}),
+    "server.workers": Effect(4, manifests),
     "server.limits.maxBodySize": Effect("1Mi", manifests),
     "server.limits.requestTimeout": Effect("5s", manifests),
     "quota.requestsPerSecond": Effect(50, manifests),

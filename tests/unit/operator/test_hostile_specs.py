@@ -41,6 +41,7 @@ TEXTS: Final[dict[str, str]] = {
     "model.pipeline.file": "m4rk/model.onnx",
     "server.batching": "Off",
     "server.tls.secretName": "m4rk",
+    "server.workers": "17",
     "server.limits.maxBodySize": "1717Ki",
     "server.limits.requestTimeout": "17s",
     "access.mode": "APIKey",

@@ -55,7 +55,8 @@ TruthValue = Annotated[bool, Field(strict=True)]
 """True or false; a number or text is neither."""
 
 
-def _whole_number_as_text(value: object) -> object:
+def whole_number_as_text(value: object) -> object:
+    """Read a number as the text of its digits, where text and numbers are taken."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -67,6 +68,6 @@ Quantity = Annotated[
         # The API server holds text to the pattern, and whole numbers to the minimum.
         json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
     ),
-    BeforeValidator(_whole_number_as_text),
+    BeforeValidator(whole_number_as_text),
 ]
 """A Kubernetes quantity such as 500m, 2 or 1Gi."""

@@ -127,7 +127,8 @@ def _type(field: Schema) -> str:
     if "enum" in field:
         return " \\| ".join(f"`{choice}`" for choice in field["enum"])
     if field.get("x-kubernetes-int-or-string"):
-        return "quantity"
+        is_quantity = field["pattern"] == units.QUANTITY_PATTERN
+        return "quantity" if is_quantity else f"integer{_bounds(field)}, or text, `{_cell(field['pattern'])}`"
     if field.get("format") == "date-time":
         return "time"
     named = _NAMED_PATTERNS.get(field.get("pattern", ""))

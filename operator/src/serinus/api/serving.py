@@ -2,10 +2,19 @@
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from serinus.api import units
-from serinus.api.base import Duration, Percentage, Quantity, SpecModel, Whole, cel_rule, cel_rules
+from serinus.api.base import (
+    Duration,
+    Percentage,
+    Quantity,
+    SpecModel,
+    Whole,
+    cel_rule,
+    cel_rules,
+    whole_number_as_text,
+)
 
 _LONGEST_REQUEST: Final = "10m"
 _SHORTEST_REQUEST: Final = "10ms"
@@ -24,6 +33,19 @@ _Name = Annotated[str, Field(min_length=1, max_length=253)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=64), _SET, _EACH_ONCE]
 _Protocols = Annotated[tuple[Literal["REST", "gRPC"], ...], Field(min_length=1, max_length=2), _SET, _EACH_ONCE]
 _SomeNames = Annotated[tuple[_Name, ...], Field(min_length=1, max_length=64), _SET, _EACH_ONCE]
+
+
+_MOST_WORKERS: Final = 64
+_Workers = Annotated[
+    str,
+    Field(
+        pattern=r"^(Auto|[1-9]|[1-5][0-9]|6[0-4])$",
+        max_length=4,
+        # The API server holds text to the pattern, and whole numbers to the bounds.
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": _MOST_WORKERS},
+    ),
+    BeforeValidator(whole_number_as_text),
+]
 
 
 class ServerLimits(SpecModel):
@@ -99,6 +121,12 @@ class Server(SpecModel):
         default="Auto",
         description="Auto runs requests that wait together where that proved quicker when the model was loaded; a lone "
         "request never waits for others. Off runs each by itself.",
+    )
+    workers: _Workers = Field(
+        default="Auto",
+        description="Processes of each pod that answer requests, from 1 to 64, each with the model in its memory. Auto "
+        "is one for each core of the CPU limit, up to 8, where the model takes less than half a millisecond and their "
+        "memory suffices; and else one, since threads keep the cores busy.",
     )
     limits: ServerLimits = Field(default=ServerLimits(), description="What one request may take.")
     tls: ServerTLS | None = Field(

@@ -44,6 +44,7 @@ def pod_template(
         is_read_only=model.is_read_only,
         pipeline=",".join(f"{stage.name}={stage.file}" for stage in spec.model.pipeline or ()),
         has_grpc="gRPC" in spec.server.protocols,
+        workers=None if spec.server.workers == "Auto" else spec.server.workers,
         tls_secret=spec.server.tls.secret_name if spec.server.tls else None,
         batching=spec.server.batching.lower(),
         max_body_size=int(parse_quantity(limits.max_body_size)),
