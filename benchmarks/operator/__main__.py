@@ -8,17 +8,18 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.operator import audit
-from serinus.api import crd
-from serinus.api.v1beta1 import GROUP, PLURAL
+from benchmarks.operator.contender import USER, Contender, Manifest
+from benchmarks.operator.kserve_controller import KSERVE
+from benchmarks.operator.serinus_operator import serinus
+from serinus.adapters.kube import object_path
 from tests.cluster.control_plane import ControlPlane, control_plane
-from tests.cluster.operator_process import SETTINGS, OperatorProcess, operator_process
 from tests.contract import api
 
-USER: Final = "system:serviceaccount:default:operator"
 PATIENCE_SECONDS: Final = 600.0
 REST_SECONDS: Final = 20.0
 CLIENTS: Final = 8
@@ -58,53 +59,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.operator", description=__doc__)
     parser.add_argument("--services", type=int, nargs="+", default=[100, 500, 1000], help="numbers of services")
     parser.add_argument("--settings", type=json.loads, default={}, help="settings of the operator, as JSON")
+    parser.add_argument("--kserve", action="store_true", help="run KServe's controller, too, before each run")
     arguments = parser.parse_args()
-    print(f"load before: {os.getloadavg()[0]:.2f}; {os.cpu_count()} cores")
+    contenders = [*([KSERVE] if arguments.kserve else []), serinus(arguments.settings)]
     for services in arguments.services:
-        show(run(services, arguments.settings))
+        for contender in contenders:
+            print(f"\n{contender.name}, {services} services; load before: {os.getloadavg()[0]:.2f} of {os.cpu_count()}")
+            show(run(contender, services))
 
 
-def run(services: int, settings: dict[str, Any]) -> Result:
+def run(contender: Contender, services: int) -> Result:
     """Measure with so many services, on a control plane of its own."""
     with control_plane() as server, tempfile.TemporaryDirectory() as directory:
-        prepare(server)
-        kubeconfig = server.kubeconfig_of("default", "operator")
-        with operator_process(kubeconfig, Path(directory), SETTINGS | settings) as operator:
-            operator.wait_until_ready()
-            return measure(server, operator, services)
+        contender.prepare(server)
+        with contender.process(server, Path(directory)) as pid:
+            return measure(server, contender, pid, services)
 
 
-def prepare(server: ControlPlane) -> None:
-    """Define the resource, and give the operator a name by which its requests are known."""
-    server.kubectl("apply", "-f", str(crd.GENERATED_FILES[0]))
-    server.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{PLURAL}.{GROUP}")
-    server.kubectl("create", "serviceaccount", "operator")
-    server.kubectl("create", "clusterrolebinding", "operator", "--clusterrole=cluster-admin", f"--user={USER}")
-
-
-def measure(server: ControlPlane, operator: OperatorProcess, services: int) -> Result:
+def measure(server: ControlPlane, contender: Contender, pid: int, services: int) -> Result:
     """Create, make ready, rest, and touch."""
     log = server.directory / "audit.log"
-    names = [f"s{number:05}" for number in range(services)]
+    manifests = [contender.manifest(f"s{number:05}") for number in range(services)]
     time.sleep(2)
-    idle = usage(operator)
-    create(server, names)
-    wait(lambda: len(audit.since_created(audit.read(log), USER)) == services and is_quiet(log), "children are made")
-    written = usage(operator)
+    idle = usage(pid)
+    create(server, manifests)
+    wait(lambda: has_all(log, contender, services) and is_quiet(log), "children are made")
+    written = usage(pid)
     make_ready(server)
-    wait(lambda: ready(server) == services, "all services are ready")
+    wait(lambda: is_quiet(log), "it has seen that all services are ready")
     settled = audit.read(log)
-    before = usage(operator)
+    before = usage(pid)
     time.sleep(REST_SECONDS)
-    after = usage(operator)
+    after = usage(pid)
     asked = audit.read(log)
-    touch(server, names)
+    touch(server, manifests)
     time.sleep(5)
     resync = audit.by_verb(audit.read(log)[len(asked) :], USER)
-    latencies = audit.since_created(settled, USER).values()
+    latencies = audit.since_created(settled, USER, contender.children).values()
     return Result(
         services=services,
-        per_second=audit.throughput(settled, USER),
+        per_second=audit.throughput(settled, USER, contender.children),
         p50=audit.percentile(latencies, 50),
         p99=audit.percentile(latencies, 99),
         requests={what: count / services for what, count in sorted(audit.by_verb(settled, USER).items())},
@@ -116,23 +110,22 @@ def measure(server: ControlPlane, operator: OperatorProcess, services: int) -> R
     )
 
 
-def create(server: ControlPlane, names: Iterable[str]) -> None:
-    """Create services, each with an autoscaler, as fast as the API server takes them."""
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(lambda name: api.create(server.api, manifest(name)), names))
-
-
-def manifest(name: str) -> dict[str, Any]:
-    """An InferenceService with an autoscaler."""
-    return {
-        "apiVersion": "serinus.dev/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "model": {"uri": f"s3://models/{name}/1/model.onnx", "version": "1"},
-            "autoscaling": {"minReplicas": 1, "maxReplicas": 3},
-        },
+def create(server: ControlPlane, manifests: Iterable[Manifest]) -> None:
+    """Create services as fast as the API server takes them, by a client that costs next to nothing."""
+    pool_manager = server.api.rest_client.pool_manager
+    headers = {
+        "Authorization": server.api.configuration.auth_settings()["BearerToken"]["value"],
+        "Content-Type": "application/json",
     }
+
+    def write(manifest: Manifest) -> None:
+        url = server.url + object_path(manifest).rpartition("/")[0]
+        answer = pool_manager.request("POST", url, body=json.dumps(manifest), headers=headers)
+        if answer.status != HTTPStatus.CREATED:
+            raise RuntimeError(answer.data.decode())
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(write, manifests))
 
 
 def make_ready(server: ControlPlane) -> None:
@@ -149,22 +142,11 @@ def make_ready(server: ControlPlane) -> None:
         list(pool.map(write, found))
 
 
-def ready(server: ControlPlane) -> int:
-    """How many services are ready."""
-    found = api.send(server.api, "GET", f"/apis/{GROUP}/v1beta1/namespaces/default/{PLURAL}")["items"]
-    conditions = (one.get("status", {}).get("conditions", ()) for one in found)
-    return sum(any((c["type"], c["status"]) == ("Ready", "True") for c in of) for of in conditions)
-
-
-def touch(server: ControlPlane, names: Iterable[str]) -> None:
-    """Have every service seen again, with nothing to do: somebody writes an annotation."""
+def touch(server: ControlPlane, manifests: Iterable[Manifest]) -> None:
+    """Have every service seen again, with nothing to do: somebody writes an annotation that means nothing."""
+    change = {"metadata": {"annotations": {"example.com/touched": "1"}}}
     with ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(lambda name: annotate(server, name), names))
-
-
-def annotate(server: ControlPlane, name: str) -> None:
-    """Write an annotation that means nothing to the operator."""
-    api.patch(server.api, manifest(name), {"metadata": {"annotations": {"example.com/touched": "1"}}})
+        list(pool.map(lambda manifest: api.patch(server.api, manifest, change), manifests))
 
 
 def wait(condition: Any, what: str) -> None:  # noqa: ANN401 - a function
@@ -176,23 +158,27 @@ def wait(condition: Any, what: str) -> None:  # noqa: ANN401 - a function
         time.sleep(2)
 
 
+def has_all(log: Path, contender: Contender, services: int) -> bool:
+    """Whether each service has all its children."""
+    return len(audit.since_created(audit.read(log), USER, contender.children)) == services
+
+
 def is_quiet(log: Path) -> bool:
-    """Whether the operator has written nothing for two seconds."""
+    """Whether the operator has asked for nothing for two seconds."""
     last = max((one.ended for one in audit.read(log) if one.user == USER and one.verb != "watch"), default=0.0)
     return time.time() - last > 2
 
 
-def usage(operator: OperatorProcess) -> Usage:
-    """What the operator has used so far."""
-    fields = Path(f"/proc/{operator.pid}/stat").read_text().rpartition(")")[2].split()
-    status = Path(f"/proc/{operator.pid}/status").read_text()
+def usage(pid: int) -> Usage:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = Path(f"/proc/{pid}/status").read_text()
     resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(resident))
 
 
 def show(result: Result) -> None:
     """Print a run."""
-    print(f"\n{result.services} services")
     print(f"  until all children were written   {result.per_second:8.1f} services/s")
     print(f"  create to children, P50 and P99   {result.p50:8.2f} s {result.p99:8.2f} s")
     print(f"  operator's CPU per service        {result.cpu_ms_per_service:8.1f} ms")

@@ -6,12 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
-
-CHILDREN: Final = frozenset(
-    {"controllerrevisions", "deployments", "services", "poddisruptionbudgets", "horizontalpodautoscalers"}
-)
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,9 @@ class Asked:
     ended: float
     """Unix seconds."""
 
-    @property
-    def makes_a_child(self) -> bool:
-        """Whether this is the write that made an object of a service."""
-        return self.verb in ("create", "patch") and self.resource in CHILDREN and self.code == 201
+    def makes_one_of(self, children: frozenset[str]) -> bool:
+        """Whether this is the write that made an object of a service, of one of these resources."""
+        return self.verb in ("create", "patch") and self.resource in children and self.code == HTTPStatus.CREATED
 
 
 def read(path: Path) -> list[Asked]:
@@ -59,23 +55,25 @@ def _seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-def since_created(asked: Iterable[Asked], user: str) -> dict[str, float]:
-    """By service: seconds from its creation until `user` had made its last child."""
+def since_created(asked: Iterable[Asked], user: str, children: frozenset[str]) -> dict[str, float]:
+    """By service: seconds from its creation until `user` had made its last child; only those that have all."""
     created: dict[str, float] = {}
     last: dict[str, float] = {}
+    made: Counter[str] = Counter()
     for one in asked:
         if one.resource == "inferenceservices" and one.verb == "create":
             created[one.service] = one.ended
-        elif one.user == user and one.makes_a_child:
+        elif one.user == user and one.makes_one_of(children):
             last[one.service] = max(one.ended, last.get(one.service, 0.0))
-    return {service: last[service] - at for service, at in created.items() if service in last}
+            made[one.service] += 1
+    return {service: last[service] - at for service, at in created.items() if made[service] == len(children)}
 
 
-def throughput(asked: Iterable[Asked], user: str) -> float:
+def throughput(asked: Iterable[Asked], user: str, children: frozenset[str]) -> float:
     """Services a second, from the first creation until the last child was made."""
     asked = list(asked)
     created = [one.begun for one in asked if one.resource == "inferenceservices" and one.verb == "create"]
-    made = [one.ended for one in asked if one.user == user and one.makes_a_child]
+    made = [one.ended for one in asked if one.user == user and one.makes_one_of(children)]
     return len(created) / (max(made) - min(created))
 
 

@@ -79,6 +79,8 @@ PROMETHEUS = Module(
     package="github.com/prometheus/prometheus/cmd/prometheus",
     tags="remove_all_sd,enable_kubernetes_sd",
 )
+# The peer in the operator's benchmark.
+KSERVE = Module("kserve", package="github.com/kserve/kserve/cmd/manager")
 HELM = Package("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
 COREDNS = Package("coredns", "github.com/coredns/coredns", "v1.15.0")
 METRICS_SERVER = Package("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.9.0")
