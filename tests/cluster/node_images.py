@@ -1,4 +1,4 @@
-"""The images that a cluster itself runs, each nothing but static programs: pause and the addons."""
+"""Images of nothing but static programs: those that a cluster itself runs are pause and the addons."""
 
 import os
 import tempfile
@@ -15,15 +15,15 @@ ADDONS = (binaries.COREDNS, binaries.METRICS_SERVER, binaries.PROMETHEUS, binari
 
 def pause() -> Path:
     """Return the archive of the image that holds a pod's namespaces."""
-    return _archive(PAUSE_TAG, (binaries.PAUSE,), "/pause")
+    return of_programs(PAUSE_TAG, (binaries.PAUSE,), "/pause")
 
 
 def addons() -> Path:
     """Return the archive of the image with DNS, metrics-server, Prometheus and the object store."""
-    return _archive(ADDONS_TAG, ADDONS, "/prometheus")
+    return of_programs(ADDONS_TAG, ADDONS, "/prometheus")
 
 
-def _archive(tag: str, programs: Sequence[Module | Package], entrypoint: str) -> Path:
+def of_programs(tag: str, programs: Sequence[Module | Package], entrypoint: str) -> Path:
     """Return the archive of an image of just `programs`, built unless the cache has it."""
     containerfile = "\n".join(
         [

@@ -81,6 +81,7 @@ PROMETHEUS = Module(
 )
 # The peer in the operator's benchmark.
 KSERVE = Module("kserve", package="github.com/kserve/kserve/cmd/manager")
+PROMETHEUS_ADAPTER = Module("prometheus-adapter", package="sigs.k8s.io/prometheus-adapter/cmd/adapter")
 HELM = Package("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
 COREDNS = Package("coredns", "github.com/coredns/coredns", "v1.15.0")
 METRICS_SERVER = Package("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.9.0")

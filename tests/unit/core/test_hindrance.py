@@ -284,6 +284,38 @@ def test_autoscalers(said: tuple[dict[str, Any], ...], reason: str | None, known
         assert advice in autoscaler.fault.advice
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param([], None, id="it has not looked yet"),
+        pytest.param(["Resource", "Pods"], None, id="both"),
+        pytest.param(
+            ["Resource", ""],
+            "HorizontalPodAutoscaler fraud: FailedGetPodsMetric: it has no value of serinus_in_flight_requests, so "
+            "that it adds pods by its other target, and takes none away. spec.autoscaling.targets.inFlightRequests "
+            "needs the metric serinus_in_flight_requests under custom.metrics.k8s.io: ask the platform team for a "
+            "metrics adapter, such as prometheus-adapter; or leave it out.",
+            id="no metrics adapter",
+        ),
+        pytest.param(
+            ["", "Pods"],
+            "HorizontalPodAutoscaler fraud: FailedGetResourceMetric: it has no value of the CPU use of the pods, so "
+            "that it adds pods by its other target, and takes none away. CPU use is known where metrics-server runs "
+            "and pods are ready: `kubectl top pods` shows whether it is.",
+            id="no metrics-server",
+        ),
+        pytest.param(["", ""], None, id="neither, which its conditions tell"),
+    ],
+)
+def test_autoscalers_that_have_one_of_two_metrics(found: list[str], expected: str | None) -> None:
+    active = condition("ScalingActive", "True", "ValidMetricFound", "")
+    autoscaler = child("HorizontalPodAutoscaler", ABLE, active)
+    autoscaler["spec"] = {"metrics": [{"type": "Resource"}, {"type": "Pods"}]}
+    autoscaler["status"]["currentMetrics"] = [{"type": kind} for kind in found]
+    fault = autoscaler_of(autoscaler).fault
+    assert (str(fault) if fault else None) == expected
+
+
 SYNC_FAILED = condition(
     "DisruptionAllowed", "False", "SyncFailed", "jobs.batch does not implement the scale subresource"
 )

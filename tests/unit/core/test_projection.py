@@ -76,6 +76,13 @@ def test_other_children_keep_their_spec(kind: str) -> None:
     assert slim_child(body) == {"apiVersion": "v1", "kind": kind, "metadata": SLIM, "spec": {"a": 1}}
 
 
+def test_an_autoscaler_keeps_which_metrics_it_has() -> None:
+    metrics = [{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 7}}}, {"type": ""}]
+    body = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": METADATA}
+    slim = slim_child(body | {"status": {"currentMetrics": metrics}})
+    assert slim["status"] == {"currentMetrics": [{"type": "Resource"}, {"type": ""}]}
+
+
 def test_a_pod_keeps_how_its_containers_fare() -> None:
     state = {"name": "server", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {}}
     body = {

@@ -162,29 +162,49 @@ class Autoscaler:
 
 
 _NO_SCALING: Final = "The number of pods stays as it is. "
+_NO_ADAPTER_ADVICE: Final = (
+    "spec.autoscaling.targets.inFlightRequests needs the metric serinus_in_flight_requests under "
+    "custom.metrics.k8s.io: ask the platform team for a metrics adapter, such as prometheus-adapter; or leave it out."
+)
 _AUTOSCALER_ADVICE: Final = (
     ("FailedGetScale", "The autoscaler cannot read the Deployment; see `kubectl describe hpa`."),
-    (
-        "FailedGetPodsMetric",
-        "spec.autoscaling.targets.inFlightRequests needs the metric serinus_in_flight_requests under "
-        "custom.metrics.k8s.io: ask the platform team for a metrics adapter, such as prometheus-adapter; or leave it "
-        "out.",
-    ),
+    ("FailedGetPodsMetric", _NO_ADAPTER_ADVICE),
     ("FailedUpdateScale", "The autoscaler cannot write to the Deployment; see `kubectl describe hpa`."),
 )
 _NO_METRICS_ADVICE: Final = (
     "CPU use is known where metrics-server runs and pods are ready: `kubectl top pods` shows whether it is."
 )
 
+_TARGETS: Final = {
+    "Resource": ("FailedGetResourceMetric", "the CPU use of the pods", _NO_METRICS_ADVICE),
+    "Pods": ("FailedGetPodsMetric", "serinus_in_flight_requests", _NO_ADAPTER_ADVICE),
+}
+"""By the type of a target: the reason that the autoscaler gives where it has no value for any, and what to do."""
+
 
 def autoscaler_of(autoscaler: Manifest) -> Autoscaler:
-    """Whether `autoscaler` scales, by its conditions AbleToScale and ScalingActive."""
+    """Whether `autoscaler` scales, by its conditions AbleToScale and ScalingActive and by the metrics that it has."""
     said = {one["type"]: one for one in autoscaler.get("status", {}).get("conditions", ())}
+    subject = f"HorizontalPodAutoscaler {autoscaler['metadata']['name']}"
     for name in ("AbleToScale", "ScalingActive"):
         condition = said.get(name)
         if condition is not None and condition["status"] == "False":
             reason = condition.get("reason", name)
             advice = _NO_SCALING + dict(_AUTOSCALER_ADVICE).get(reason, _NO_METRICS_ADVICE)
-            subject = f"HorizontalPodAutoscaler {autoscaler['metadata']['name']}"
             return Autoscaler(Hindrance(subject, reason, condition.get("message", ""), advice))
+    missing = _missing_metrics(autoscaler)
+    if missing:
+        reason, name, advice = _TARGETS[missing[0]]
+        message = f"it has no value of {name}, so that it adds pods by its other target, and takes none away"
+        return Autoscaler(Hindrance(subject, reason, message, advice))
     return Autoscaler(is_known="ScalingActive" in said)
+
+
+def _missing_metrics(autoscaler: Manifest) -> list[str]:
+    """The types of targets that it found no value for when it last looked, while it found one for another.
+
+    It calls itself active then.
+    """
+    found = [metric["type"] for metric in autoscaler.get("status", {}).get("currentMetrics", ())]
+    wanted = [metric["type"] for metric in autoscaler.get("spec", {}).get("metrics", ())]
+    return [kind for kind in wanted if kind not in found] if any(found) else []

@@ -66,7 +66,9 @@ def _status_of_child(kind: str, status: Mapping[str, Any]) -> Manifest:
         case "HTTPRoute":
             return {"parents": status.get("parents", [])}
         case "HorizontalPodAutoscaler":
-            return _conditions(status, {"AbleToScale", "ScalingActive"})
+            metrics = [{"type": metric.get("type", "")} for metric in status.get("currentMetrics") or ()]
+            found = {"currentMetrics": metrics} if metrics else {}
+            return _conditions(status, {"AbleToScale", "ScalingActive"}) | found
         case "PodDisruptionBudget":
             return _conditions(status, {"DisruptionAllowed"}, only_faults=True)
     return {}
