@@ -132,6 +132,16 @@ VALID: Final = (
     }),
     Example("uri_of_a_folder", {"spec.model.uri": "s3://models/fraud/1/"}),
     Example("uri_beyond_ascii", {"spec.model.uri": "s3://models/fraude-données/1/model.onnx"}),
+    Example("uri_of_an_image_by_tag", {"spec.model.uri": "oci://registry.example/team-a/fraud__x.y:1.0_b/1/model.onnx"}),
+    Example("uri_of_an_image_by_digest", {
+        "spec.model.uri": f"oci://registry:5000/fraud@sha256:{'0a' * 32}/",
+        "spec.model.credentials": {"secretName": "registry"},
+    }),
+    Example("uri_of_a_whole_image", {"spec.model.uri": f"oci://localhost/fraud:latest@sha256:{'0a' * 32}"}),
+    Example("uri_of_an_image_with_such_a_path", {"spec.model.uri": "oci://localhost:5000/fraud:1/fraud:latest/m.onnx"}),
+    Example("pipeline_in_an_image", {
+        "spec.model.uri": "oci://registry.example/fraud:1/", "spec.model.pipeline": [{"name": "m", "file": "m.onnx"}],
+    }),
     Example("uri_of_a_claim", {"spec.model.uri": "pvc://models/fraud/1/model.onnx"}),
     Example("uri_of_a_whole_claim", {"spec.model.uri": "pvc://models.team-a/"}),
     Example("dots_in_the_path_of_a_claim", {"spec.model.uri": "pvc://models/.hidden/..data/v1..2/$(x)/模型.onnx"}),
@@ -193,7 +203,7 @@ def _steps(*steps: Manifest, deadline: str = "1h") -> Manifest:
 
 
 _NEEDED: Final = "Required value"
-_URI: Final = "must be s3://bucket/path, gs://bucket/path, az://container/path, .* or pvc://claim/path, without spaces"
+_URI: Final = "must be s3://bucket/path, .*, oci://registry/repository:tag/path or pvc://claim/path, without spaces"
 _VERSION: Final = "must name one version for good, such as 7 or 2026-11-24"
 _SHARE: Final = "errors.threshold must be more than 0% and less than 100%"
 _WINDOW: Final = "spec.canary.rollbackWindow"
@@ -227,6 +237,13 @@ INVALID: Final = (
         line_end_in_the_uri="s3://models/model.onnx\n",
         tab_in_the_uri="s3://models/a\vb.onnx",
         name_of_a_user_in_the_uri="az://account@models/fraud/",
+        image_without_a_tag="oci://registry.example/fraud",
+        image_without_a_tag_and_with_a_path="oci://registry.example/fraud/model.onnx",
+        image_without_a_registry="oci://fraud:1",
+        image_of_no_host="oci://library/fraud:1",
+        image_with_capitals="oci://registry.example/Fraud:1",
+        image_by_a_short_digest="oci://registry.example/fraud@sha256:0a",
+        way_up_in_an_image="oci://registry.example/fraud:1/../etc/passwd",
         claim_without_a_path="pvc://models",
         claim_with_capitals="pvc://Models/model.onnx",
         way_up_on_a_claim="pvc://models/fraud/../../model.onnx",
@@ -245,6 +262,12 @@ INVALID: Final = (
         "credentials_for_a_claim",
         {"spec.model.uri": "pvc://models/1/", "spec.model.credentials": {"secretName": "s3"}},
         r"spec\.model\.credentials: .*cannot be used with pvc://, which mounts the claim as it is",
+    ),
+    *_wrong(
+        "spec.model.uri",
+        "by the tag of one version or by its digest: the tag latest moves",
+        latest_image="oci://registry.example/fraud:latest",
+        latest_image_with_a_path="oci://registry:5000/team/fraud:latest/model.onnx",
     ),
     *_wrong("spec.model.uri", "needs model.credentials for az://", azure_without_an_account="az://models/1/"),
     *_wrong("spec.model.credentials", _NEEDED, credentials_without_a_name={}),

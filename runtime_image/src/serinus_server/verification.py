@@ -54,7 +54,7 @@ def verify(request: VerifyRequest, log: JsonLog) -> None:
 def _found(request: VerifyRequest) -> Path:
     """The model's file or folder, which is of the kind that is meant and within the volume."""
     if not request.volume.is_dir():
-        raise FatalError(Reason.NOT_FOUND, f"nothing is mounted at {request.volume}")
+        raise FatalError(Reason.VOLUME_NOT_MOUNTED, f"no volume is mounted at {request.volume}")
     model = request.volume / request.path
     _require_within(model, request)
     if request.is_folder and model.is_dir():

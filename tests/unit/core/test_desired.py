@@ -123,6 +123,10 @@ SCALED = {
 
 ON_A_CLAIM = spec_of("1", model={"uri": "pvc://models/fraud/1/model.onnx", "sha256": GUARDED.model.sha256})
 
+IN_AN_IMAGE = spec_of(
+    "1", model={"uri": "oci://registry.example/models/fraud:1/model.onnx", "credentials": {"secretName": "registry"}}
+)
+
 CASES = {
     "plain": Case(Phase.INITIALIZING),
     "with_autoscaler": Case(spec=spec_of("1", **SCALED), observed=ONE_SERVES),
@@ -133,6 +137,12 @@ CASES = {
         server=ServerSettings(image="r.example/s:1", image_pull_policy="Always", image_pull_secrets=("r1", "r2")),
     ),
     "model_on_a_claim": Case(Phase.INITIALIZING, spec=ON_A_CLAIM, stable=revision_of(ON_A_CLAIM)),
+    "model_in_an_image": Case(
+        Phase.INITIALIZING,
+        spec=IN_AN_IMAGE,
+        stable=revision_of(IN_AN_IMAGE),
+        server=ServerSettings(image="r.example/s:1", image_pull_secrets=("r1", "registry")),
+    ),
     "mid_canary": Case(
         Phase.PROGRESSING, Stage.ANALYZING, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE
     ),

@@ -99,11 +99,13 @@ def test_a_pod_keeps_how_its_containers_fare() -> None:
     }
 
 
-def test_a_pod_keeps_the_claim_that_its_model_is_on() -> None:
+def test_a_pod_keeps_what_its_model_is_on() -> None:
     model = {"name": "model", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
     others = [{"name": "tmp", "emptyDir": {}}, {"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}]
     body = {"metadata": METADATA, "spec": {"volumes": [*others, model], "nodeName": "a"}}
     assert slim_pod(body)["spec"] == {"volumes": [model]}
+    image = {"name": "model", "image": {"reference": "r.io/a:1"}}
+    assert slim_pod(body | {"spec": {"volumes": [*others, image]}})["spec"] == {"volumes": [image]}
     assert "spec" not in slim_pod(body | {"spec": {"volumes": [*others, {"name": "model", "emptyDir": {}}]}})
 
 

@@ -84,6 +84,7 @@ def test_exit_codes_and_their_names() -> None:
         "TooLarge": 15,
         "NoSpace": 16,
         "TransferFailed": 17,
+        "VolumeNotMounted": 18,
         "ModelNotFound": 20,
         "ModelLoadFailed": 21,
         "WarmUpFailed": 22,

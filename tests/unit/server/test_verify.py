@@ -79,7 +79,7 @@ def test_what_is_not_there_is_told_with_what_there_is(run: Verify, path: str, me
 
 def test_nothing_is_mounted(tmp_path: Path, run: Verify, volume: Path) -> None:
     volume.rename(tmp_path / "elsewhere")
-    assert run("fraud/7/") == (11, f"NotFound: nothing is mounted at {volume}")
+    assert run("fraud/7/") == (18, f"VolumeNotMounted: no volume is mounted at {volume}")
 
 
 def test_a_file_that_is_no_regular_file(volume: Path, run: Verify) -> None:

@@ -32,6 +32,7 @@ _BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCK
 
 
 _URI_CEL: Final = f"^({model_uri.PATTERN})$".replace("\\", "\\\\")
+_NO_LATEST: Final = "must name an image by the tag of one version or by its digest: the tag latest moves"
 _NO_ACCOUNT: Final = "needs model.credentials for az://: the Secret names the account, as AZURE_STORAGE_ACCOUNT_NAME"
 _NO_CREDENTIALS: Final = "cannot be used with pvc://, which mounts the claim as it is"
 
@@ -54,7 +55,8 @@ class Credentials(SpecModel):
         description="Name of a Secret in the same namespace. Its keys become environment variables of the container "
         "that fetches the model. For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. For "
         "gs: GOOGLE_SERVICE_ACCOUNT_KEY. For az: AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or "
-        "AZURE_STORAGE_SAS_TOKEN. The operator never reads it.",
+        "AZURE_STORAGE_SAS_TOKEN. For oci it is a Secret of the type kubernetes.io/dockerconfigjson, with which the "
+        "kubelet pulls the image. The operator never reads it.",
     )
 
 
@@ -91,6 +93,11 @@ class Model(SpecModel):
                 fieldPath=".credentials",
             ),
             cel_rule(
+                f"!self.uri.matches('^{model_uri.LATEST_IMAGE}$')",
+                f"model.uri {_NO_LATEST}",
+                fieldPath=".uri",
+            ),
+            cel_rule(
                 "has(self.credentials) || !self.uri.startsWith('az://')",
                 f"model.uri {_NO_ACCOUNT}",
                 fieldPath=".uri",
@@ -114,8 +121,9 @@ class Model(SpecModel):
         max_length=1024,
         description="Where the ONNX model lies. Each pod fetches it from s3://bucket/path/model.onnx (S3), "
         "gs://bucket/path/model.onnx (Google Cloud Storage), az://container/path/model.onnx (Azure Blob Storage) or "
-        "https://host/path/model.onnx; pvc://claim/path/model.onnx is on a PersistentVolumeClaim of the namespace, "
-        "which is mounted read-only. A path that ends in / is a folder and is taken whole.",
+        "https://host/path/model.onnx. Mounted read-only are oci://registry/repository:tag/path/model.onnx, a file of "
+        "an image that is named by tag or digest, and pvc://claim/path/model.onnx, on a PersistentVolumeClaim of the "
+        "namespace. A path that ends in / is a folder and is taken whole.",
     )
     version: str = Field(
         min_length=1,
@@ -150,6 +158,8 @@ class Model(SpecModel):
     def _uri_has_a_known_scheme(cls, uri: str) -> str:
         if not re.fullmatch(model_uri.PATTERN, uri):
             raise ValueError(f"must be {model_uri.FORMS}")
+        if re.fullmatch(model_uri.LATEST_IMAGE, uri):
+            raise ValueError(_NO_LATEST)
         return uri
 
     @field_validator("version")

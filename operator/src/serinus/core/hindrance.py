@@ -106,9 +106,10 @@ def hindrance_of_pod(pod: Manifest) -> Hindrance | None:
 def _fault_of_claim(pod: Manifest, message: str) -> tuple[str, str] | None:
     """What is wrong with the claim that the model of `pod` is on, and what to do, if that is why it has no node."""
     volumes = pod.get("spec", {}).get("volumes", ())
-    claim = next((volume["persistentVolumeClaim"]["claimName"] for volume in volumes), None)
-    if claim is None:
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
+    if not claims:
         return None
+    [claim] = claims
     for words, reason, advice in CLAIM_FAULTS:
         if words.format(claim=claim) in message:
             return reason, advice.format(claim=claim, namespace=pod["metadata"]["namespace"])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from serinus.api.model_uri import on_claim
+from serinus.api.model_uri import in_image, on_claim
 from serinus.api.v1beta1 import Model
 from serinus.core.names import MODEL_VOLUME
 from serinus.ports import Manifest
@@ -22,30 +22,48 @@ class ModelVolume:
     arguments: list[str]
     model_path: str
     is_read_only: bool
+    variables_from: str | None = None
+    """The Secret whose keys are environment variables of that container."""
+    pull_secret: str | None = None
+    """The Secret with which the kubelet pulls the image that is the volume."""
 
 
 def model_volume(model: Model) -> ModelVolume:
     """The volume that the pods have the model on."""
-    digest = ["--sha256", model.sha256] if model.sha256 else []
-    if held := on_claim(model.uri):
-        return ModelVolume(
-            volume={
-                "name": MODEL_VOLUME,
-                "persistentVolumeClaim": {"claimName": held.claim, "readOnly": True},
-            },
-            preparation="verify",
-            # Two dashes: a path may begin with one.
-            arguments=["verify", *digest, "--", _FOLDER, literal(held.path)],
-            model_path=literal(f"{_FOLDER}/{held.path}"),
-            is_read_only=True,
-        )
+    if on := on_claim(model.uri):
+        return _mounted({"persistentVolumeClaim": {"claimName": on.claim, "readOnly": True}}, on.path, model.sha256)
+    if inside := in_image(model.uri):
+        # A tag is taken to stay what it is, as a version is; a digest cannot be anything else.
+        image = {"reference": inside.reference, "pullPolicy": "IfNotPresent"}
+        return _mounted({"image": image}, inside.path, model.sha256, _secret_name(model))
     return ModelVolume(
         volume={"name": MODEL_VOLUME, "emptyDir": {"sizeLimit": "10Gi"}},
         preparation="fetch",
-        arguments=["fetch", literal(model.uri), _FOLDER, *digest],
+        arguments=["fetch", literal(model.uri), _FOLDER, *_digest(model.sha256)],
         model_path=_FOLDER,
         is_read_only=False,
+        variables_from=_secret_name(model),
     )
+
+
+def _mounted(source: Manifest, path: str, sha256: str | None, pull_secret: str | None = None) -> ModelVolume:
+    return ModelVolume(
+        volume={"name": MODEL_VOLUME, **source},
+        preparation="verify",
+        # Two dashes: a path may begin with one.
+        arguments=["verify", *_digest(sha256), "--", _FOLDER, literal(path)],
+        model_path=literal(f"{_FOLDER}/{path}"),
+        is_read_only=True,
+        pull_secret=pull_secret,
+    )
+
+
+def _digest(sha256: str | None) -> list[str]:
+    return ["--sha256", sha256] if sha256 else []
+
+
+def _secret_name(model: Model) -> str | None:
+    return model.credentials.secret_name if model.credentials else None
 
 
 def literal(text: str) -> str:

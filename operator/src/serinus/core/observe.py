@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from serinus.core import names
@@ -43,9 +43,12 @@ _PERMANENT_REASONS: Final = frozenset(
         "InvalidPolicy",
         "InvalidAPIKeys",
         "InvalidCertificate",
+        "VolumeNotMounted",
     }
 )
 """What our own containers say when they end for a reason that another try will not change."""
+
+_PULL_FAILURES: Final = frozenset({"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 
 _ASK_THE_PLATFORM: Final = "The image is the platform's choice: ask its team, with the name of the pod."
 
@@ -63,6 +66,18 @@ _ADVICE: Final[Mapping[str, str]] = {
     "InvalidCertificate": (
         "Put a valid certificate and its key, in PEM, into the Secret that spec.server.tls names: tls.crt and tls.key."
     ),
+    "ModelImageNotPulled": (
+        "Correct spec.model.uri, or name in spec.model.credentials a Secret of the type kubernetes.io/dockerconfigjson "
+        "that may pull it."
+    ),
+    "ModelImageNotMounted": (
+        "The container runtime of the node has to mount images, as containerd 2.1 does: ask the platform team, or have "
+        "the model elsewhere than in an image."
+    ),
+    "VolumeNotMounted": (
+        "An API server without image volumes leaves them out; Kubernetes 1.35 has them: ask the platform team, or have "
+        "the model elsewhere than in an image."
+    ),
     "OOMKilled": "Raise spec.resources.limits.memory.",
 }
 """What to do about a failure, by its reason."""
@@ -75,6 +90,9 @@ _ADVICE_ON_VOLUMES: Final[Mapping[str, str]] = {
 
 _REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 """What a condition takes as its reason."""
+
+_CONTAINER_ID: Final = re.compile(' "[0-9a-f]{64}"')
+"""What differs between two failures of the same kind, of which a status should not tell as of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +292,20 @@ def pod_failure(pod: Manifest) -> PodFailure | None:
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         failure = _container_failure(str(pod["metadata"]["name"]), container)
         if failure is not None:
-            return failure
+            return _of_the_model_image(pod, failure)
     return None
+
+
+def _of_the_model_image(pod: Manifest, failure: PodFailure) -> PodFailure:
+    """The failure, by another word if it is that of the image that the model is in and not of the server's."""
+    volumes = pod.get("spec", {}).get("volumes", ())
+    images = [volume["image"]["reference"] for volume in volumes if "image" in volume]
+    told = f"{failure.reason}: {failure.message}"
+    if any(image in failure.message for image in images) and failure.reason in _PULL_FAILURES:
+        return replace(failure, reason="ModelImageNotPulled", message=told)
+    if images and failure.reason == "CreateContainerError":
+        return replace(failure, reason="ModelImageNotMounted", message=told)
+    return failure
 
 
 def _container_failure(pod: str, container: Manifest) -> PodFailure | None:
@@ -297,4 +327,4 @@ def _container_failure(pod: str, container: Manifest) -> PodFailure | None:
         reason = own_reason if told else "CrashLoopBackOff"
         last_words = own_message if told else "its log says more"
         return PodFailure(pod, name, reason, f"exits with code {ended.get('exitCode')} again and again: {last_words}")
-    return PodFailure(pod, name, waiting["reason"], str(waiting.get("message", "")))
+    return PodFailure(pod, name, waiting["reason"], _CONTAINER_ID.sub("", str(waiting.get("message", ""))))

@@ -23,6 +23,8 @@ def pod_template(
 ) -> Manifest:
     """The pod that runs `revision` of `spec`."""
     model = model_volume(spec.model)
+    # Once each: the API server merges them by their names.
+    pull_secrets = dict.fromkeys((*server.image_pull_secrets, *filter(None, [model.pull_secret])))
     limits = spec.server.limits
     timeout = parse_duration(limits.request_timeout)
     return render(
@@ -34,10 +36,10 @@ def pod_template(
         selector=names.revision_selector(identity.name, revision.name),
         image=server.image,
         image_pull_policy=server.image_pull_policy,
-        image_pull_secrets=[{"name": name} for name in server.image_pull_secrets],
+        image_pull_secrets=[{"name": name} for name in pull_secrets],
         preparation=model.preparation,
         preparation_arguments=model.arguments,
-        credentials_secret=spec.model.credentials.secret_name if spec.model.credentials else None,
+        credentials_secret=model.variables_from,
         resources=spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
         model_volume=model.volume,
         model_path=model.model_path,

@@ -75,7 +75,7 @@ def _status_of_child(kind: str, status: Mapping[str, Any]) -> Manifest:
 
 
 def slim_pod(body: Mapping[str, Any]) -> Manifest:
-    """A pod: whose it is, how its containers fare, why it has no node, and the claim that its model is on."""
+    """A pod: whose it is, how its containers fare, why it has no node, and what its model is on."""
     status = body.get("status", {})
     containers = {
         part: [_container(container) for container in status.get(part, ())]
@@ -88,7 +88,7 @@ def slim_pod(body: Mapping[str, Any]) -> Manifest:
 
 
 def _holds_the_model(volume: Mapping[str, Any]) -> bool:
-    return volume["name"] == MODEL_VOLUME and "persistentVolumeClaim" in volume
+    return volume["name"] == MODEL_VOLUME and not volume.keys().isdisjoint(("persistentVolumeClaim", "image"))
 
 
 def _conditions(status: Mapping[str, Any], kinds: AbstractSet[str], *, only_faults: bool = False) -> Manifest:
