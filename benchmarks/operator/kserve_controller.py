@@ -18,6 +18,7 @@ import yaml
 
 from benchmarks.operator.contender import Contender, Manifest, let_in
 from tests.cluster import binaries, commands
+from tests.cluster.child import child
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.operator_process import free_port
@@ -25,7 +26,6 @@ from tests.cluster.operator_process import free_port
 _NAMESPACE: Final = "kserve"
 _RUNTIME: Final = "kserve-tritonserver"
 _READY_SECONDS: Final = 60.0
-_END_SECONDS: Final = 30.0
 
 
 def _prepare(server: ControlPlane) -> None:
@@ -105,16 +105,9 @@ def _process(server: ControlPlane, directory: Path) -> Iterator[int]:
         "TMPDIR": str(directory),
     }
     log = directory / "controller.log"
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
-        try:
-            _wait_until_ready(process, log)
-            yield process.pid
-        finally:
-            process.terminate()
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with child(command, log, environment=environment) as process:
+        _wait_until_ready(process, log)
+        yield process.pid
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:

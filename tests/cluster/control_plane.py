@@ -5,7 +5,6 @@ What is written stays as it was written: no pod starts, nothing is garbage colle
 
 import json
 import secrets
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -24,11 +23,11 @@ from kubernetes import config as kubernetes_config
 from urllib3.exceptions import HTTPError
 
 from tests.cluster import binaries, commands
+from tests.cluster.child import child
 from tests.cluster.errors import ClusterError
 
 _COMPONENTS: Final = ("etcd", "kube-apiserver", "kubectl")
 _READY_SECONDS: Final = 90.0
-_END_SECONDS: Final = 10.0
 _LOG_LINES: Final = 20
 
 # Every request in one line: who did what to which resource, and what came of it.
@@ -184,26 +183,8 @@ def _free_ports(number: int) -> list[int]:
 def _process(directory: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a component until the context ends; its log is a file of its name in `directory`."""
     program, *arguments = command
-    # Where the program that starts it is killed, it dies too, rather than run on unseen.
-    prefix = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    with (
-        (directory / f"{program}.log").open("w") as log,
-        subprocess.Popen(
-            [*prefix, str(directory / "bin" / program), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=directory,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with child([str(directory / "bin" / program), *arguments], directory / f"{program}.log", cwd=directory) as process:
+        yield process
 
 
 def _api_client(kubeconfig: Path) -> client.ApiClient:

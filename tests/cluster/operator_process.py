@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,10 +16,10 @@ from typing import Any, Final
 
 import yaml
 
+from tests.cluster.child import child
 from tests.cluster.errors import ClusterError
 
 _READY_SECONDS: Final = 60.0
-_END_SECONDS: Final = 30.0
 
 SETTINGS: Final[dict[str, Any]] = {
     "server": {"image": "serinus-server:1"},
@@ -77,22 +76,13 @@ def operator_process(kubeconfig: Path, directory: Path, settings: dict[str, Any]
     config, log, port = directory / "config.yaml", directory / "operator.log", free_port()
     config.write_text(yaml.safe_dump(settings))
     # Not through the console script, so that what is signalled is the operator itself.
-    # Where the one who started it is killed, it dies too, rather than run on unseen.
-    prefix = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    command = [*prefix, sys.executable, "-m", "serinus.cli", "run", "--config", str(config), "--port", str(port)]
+    command = [sys.executable, "-m", "serinus.cli", "run", "--config", str(config), "--port", str(port)]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("KUBERNETES_SERVICE_")},
         "KUBECONFIG": str(kubeconfig),
     }
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
-        try:
-            yield OperatorProcess(process, port, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with child(command, log, environment=environment) as process:
+        yield OperatorProcess(process, port, log)
 
 
 def free_port() -> int:
