@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 NODE = HERE / "node"
 START_SECONDS = 180.0
 CGROUP_ATTEMPTS = 50
+_CONTAINERD = (binaries.CONTAINERD, binaries.CONTAINERD_SHIM, binaries.CTR)
 RENDERED = {
     "containerd.toml": "containerd.toml",
     "kubelet.yaml": "kubelet.yaml",
@@ -79,7 +80,8 @@ class EmbeddedProvider:
         if note.exists() and note.read_text() == archives.contents(archive).digest:
             return
         with step(f"loading {' '.join(archives.contents(archive).names)} into the node"):
-            commands.run(["ctr", "-a", self.run / "containerd.sock", "-n", "k8s.io", "images", "import", archive])
+            socket = self.run / "containerd.sock"
+            commands.run([self.tools / "ctr", "-a", socket, "-n", "k8s.io", "images", "import", archive])
         self._note_loaded(archive)
 
     def down(self) -> None:
@@ -106,11 +108,11 @@ class EmbeddedProvider:
         kubernetes = binaries.built(binaries.KUBERNETES)
         return {
             **dict.fromkeys(binaries.KUBERNETES_COMPONENTS, kubernetes),
-            "helm": binaries.built(binaries.HELM),
+            **{program.name: binaries.built(program) for program in (*_CONTAINERD, binaries.HELM)},
         }
 
     def _key(self) -> str:
-        programs = (binaries.KUBERNETES, binaries.HELM, binaries.PAUSE, *node_images.ADDONS)
+        programs = (binaries.KUBERNETES, *_CONTAINERD, binaries.HELM, binaries.PAUSE, *node_images.ADDONS)
         return cache.content_key(HERE, [NODE, HERE / "addons"], *(program.key() for program in programs))
 
     def _render(self, slot: Slot) -> None:
@@ -129,7 +131,8 @@ class EmbeddedProvider:
     def _start(self, slot: Slot, images: list[Path]) -> None:
         (self.run / "log").mkdir()
         environment = {
-            "PATH": host.SEARCH_PATH,
+            # The node's own containerd looks there for its shim, too.
+            "PATH": os.pathsep.join([str(self.tools), host.SEARCH_PATH]),
             "RUN": str(self.run),
             "BIN": str(self.tools),
             "UPLINK": slot.uplink,

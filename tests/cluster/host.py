@@ -11,8 +11,6 @@ from tests.cluster.progress import step
 
 # The program that shows that a package is there, and the package.
 NODE_PACKAGES = {
-    "containerd": "containerd",
-    "ctr": "containerd",
     "runc": "runc",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "nft": "nftables",

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from examples.digits.train import Model
-from tests.cluster import Cluster
+from tests.cluster import Cluster, model_image
 from tests.cluster.inference_service import InferenceServiceHandle, condition
 from tests.cluster.traffic import IMAGE, Exchange
 from tests.e2e.calls import predict
-from tests.e2e.expectations import DEPLOY_SECONDS, wait_rolled_back, wait_serves
+from tests.e2e.expectations import DEPLOY_SECONDS, deploy, wait_rolled_back, wait_serves
 from tests.e2e.manifests import Manifest, digits
 
 CLAIM = "models"
+MODEL_IMAGE = "localhost/serinus-test-digits:1"
 STORE = "import base64, pathlib, sys; file = pathlib.Path(sys.argv[1]); file.parent.mkdir(parents=True); "
 STORE += "file.write_bytes(base64.b64decode(sys.stdin.read()))"
 
@@ -78,10 +79,7 @@ def test_model_on_a_claim(
     _assert_held_up(service, "ClaimNotBound", f"kubectl describe pvc -n {service.namespace} {CLAIM}")
     service.apply(volume)
     wait_serves(service)
-    with service.cluster.port_forward(service.namespace, service.name, 80) as url:
-        reply = predict(url, exchanges[0].body)
-    assert reply.status == 200, reply.body
-    assert [one["data"] for one in reply.body["outputs"] if one["name"] == "label"] == [[exchanges[0].label]]
+    _assert_recognizes(service, exchanges[0])
 
     service.apply(on_claim("2"))
     status = wait_rolled_back(service, "2")
@@ -92,9 +90,40 @@ def test_model_on_a_claim(
 
 
 def on_claim(version: str, **model: Any) -> Manifest:  # noqa: ANN401 - parts of spec.model
+    return at(f"pvc://{CLAIM}/digits/{version}/model.onnx", version, **model)
+
+
+def at(uri: str, version: str, **model: Any) -> Manifest:  # noqa: ANN401 - parts of spec.model
+    """The digits service with a model for which no credentials are needed."""
     manifest = digits(version, replicas=1)
-    manifest["spec"]["model"] = {"uri": f"pvc://{CLAIM}/digits/{version}/model.onnx", "version": version, **model}
+    manifest["spec"]["model"] = {"uri": uri, "version": version, **model}
     return manifest
+
+
+def test_model_in_an_image(
+    service: InferenceServiceHandle, models: dict[str, Model], exchanges: list[Exchange]
+) -> None:
+    """It is mounted as a volume; an image that there is not is named, and the version in it is rolled back."""
+    model_image.load(service.cluster, models["1"].path, MODEL_IMAGE)
+    digest = hashlib.sha256(models["1"].path.read_bytes()).hexdigest()
+    deploy(service, at(f"oci://{MODEL_IMAGE}/digits/model.onnx", "1", sha256=digest))
+    _assert_recognizes(service, exchanges[0])
+
+    service.apply(at("oci://registry.invalid/digits:2/digits/model.onnx", "2"))
+    status = wait_rolled_back(service, "2")
+    assert status.rollout.reason == "ModelImageNotPulled"
+    _, _, message = condition(status, "RolloutHealthy")
+    assert "Container verify of pod" in message
+    assert 'ImagePullBackOff: Back-off pulling image "registry.invalid/digits:2"' in message
+    assert "Correct spec.model.uri" in message
+
+
+def _assert_recognizes(service: InferenceServiceHandle, exchange: Exchange) -> None:
+    """The service serves the model of the digits, and not just any."""
+    with service.cluster.port_forward(service.namespace, service.name, 80) as url:
+        reply = predict(url, exchange.body)
+    assert reply.status == 200, reply.body
+    assert [one["data"] for one in reply.body["outputs"] if one["name"] == "label"] == [[exchange.label]]
 
 
 def _assert_held_up(service: InferenceServiceHandle, reason: str, words: str) -> None:

@@ -82,6 +82,12 @@ PROMETHEUS = Module(
 # The peer in the operator's benchmark.
 KSERVE = Module("kserve", package="github.com/kserve/kserve/cmd/manager")
 PROMETHEUS_ADAPTER = Module("prometheus-adapter", package="sigs.k8s.io/prometheus-adapter/cmd/adapter")
+# Debian's containerd mounts no images as volumes.
+CONTAINERD = Package("containerd", "github.com/containerd/containerd/v2/cmd/containerd", "v2.2.1")
+CONTAINERD_SHIM = Package(
+    "containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", "v2.2.1"
+)
+CTR = Package("ctr", "github.com/containerd/containerd/v2/cmd/ctr", "v2.2.1")
 HELM = Package("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
 COREDNS = Package("coredns", "github.com/coredns/coredns", "v1.15.0")
 METRICS_SERVER = Package("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.9.0")
