@@ -25,6 +25,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     "server.image.tag": "2.0.0",
     "server.image.pullPolicy": "Always",
     "server.imagePullSecrets": ["pull-models"],
+    "server.huggingFaceEndpoint": "https://hub.example/a#b",
     "server.templateUpdates": "Canary",
     "prometheus.url": "https://prometheus.example/path?a=b#c",
     "prometheus.scrapeInterval": "30s",
@@ -35,7 +36,15 @@ EVERYTHING: Final[dict[str, Any]] = {
     "gateway.domain": "models.example",
     "tokenReview.enabled": True,
     "models.requireSha256": True,
-    "models.allowedUriPrefixes": ["s3://models/"],
+    "models.allowedUriPrefixes": [
+        "s3://models/",
+        "gs://m/",
+        "az://m/",
+        "https://m/",
+        "oci://r.io/",
+        "pvc://m/",
+        "hf://m/",
+    ],
     "watchNamespaces": ["risk", "search"],
     "workers": 8,
     "serviceAccount.annotations": {"iam.example/role": "serinus"},
@@ -211,7 +220,9 @@ def test_config_says_what_the_values_say(tmp_path: Path) -> None:
     assert settings.watch_namespaces == ("risk", "search")
     assert settings.workers == 8
     assert settings.token_review is True
-    assert (settings.models.require_sha256, settings.models.allowed_uri_prefixes) == (True, ("s3://models/",))
+    assert settings.models.require_sha256 is True
+    assert list(settings.models.allowed_uri_prefixes) == EVERYTHING["models.allowedUriPrefixes"]
+    assert settings.server.hugging_face_endpoint == EVERYTHING["server.huggingFaceEndpoint"]
     assert settings.gateway is not None
     assert settings.gateway.model_dump() == {"namespace": "gateways", "name": "shared", "domain": "models.example"}
     assert settings.lease is not None

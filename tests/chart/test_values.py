@@ -27,6 +27,8 @@ WRONG: Final[dict[str, tuple[str, Any, str]]] = {
     "text_for_a_truth_value": ("crds.enabled", "no", r"crds[./]enabled"),
     "pull_policy": ("image.pullPolicy", "Sometimes", r"image[./]pullPolicy"),
     "template_updates": ("server.templateUpdates", "Always", r"server[./]templateUpdates"),
+    "hub_without_tls": ("server.huggingFaceEndpoint", "http://hub.example", r"server[./]huggingFaceEndpoint"),
+    "prefix_of_no_scheme": ("models.allowedUriPrefixes", ["models/"], r"models[./]allowedUriPrefixes"),
     "short_digest": ("image.digest", "sha256:123", r"image[./]digest"),
     "tag_with_a_colon": ("image.tag", "a:b", r"image[./]tag"),
     "empty_repository": ("server.image.repository", "", r"server[./]image[./]repository"),

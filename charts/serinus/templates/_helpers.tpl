@@ -70,6 +70,9 @@ server:
   image: {{ include "serinus.image" (dict "image" .Values.server.image "defaultTag" .Chart.AppVersion) | quote }}
   imagePullPolicy: {{ .Values.server.image.pullPolicy }}
   imagePullSecrets: {{ toJson .Values.server.imagePullSecrets }}
+{{- with .Values.server.huggingFaceEndpoint }}
+  huggingFaceEndpoint: {{ quote . }}
+{{- end }}
   templateUpdates: {{ .Values.server.templateUpdates }}
 prometheus:
   url: {{ .Values.prometheus.url | quote }}

@@ -19,6 +19,8 @@ class ServerSettings(SpecModel):
     image: str = Field(min_length=1)
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
+    hugging_face_endpoint: str | None = Field(default=None, pattern=r"^https://[^/@\s]+(/[^\s]*)?$")
+    """The hub that hf:// is fetched from; None: the public one."""
     template_updates: Literal["Pinned", "Canary"] = "Pinned"
     """Pinned: a revision keeps the pod template that it was made from. Canary: a changed one is a new revision."""
 

@@ -127,6 +127,8 @@ IN_AN_IMAGE = spec_of(
     "1", model={"uri": "oci://registry.example/models/fraud:1/model.onnx", "credentials": {"secretName": "registry"}}
 )
 
+FROM_A_HUB = spec_of("1", model={"uri": "hf://risk/fraud@v1/model.onnx", "credentials": {"secretName": "hub"}})
+
 CASES = {
     "plain": Case(Phase.INITIALIZING),
     "with_autoscaler": Case(spec=spec_of("1", **SCALED), observed=ONE_SERVES),
@@ -142,6 +144,12 @@ CASES = {
         spec=IN_AN_IMAGE,
         stable=revision_of(IN_AN_IMAGE),
         server=ServerSettings(image="r.example/s:1", image_pull_secrets=("r1", "registry")),
+    ),
+    "model_from_a_hub": Case(
+        Phase.INITIALIZING,
+        spec=FROM_A_HUB,
+        stable=revision_of(FROM_A_HUB),
+        server=ServerSettings(image="r.example/s:1", hugging_face_endpoint="https://hub.example"),
     ),
     "mid_canary": Case(
         Phase.PROGRESSING, Stage.ANALYZING, spec_of("2", **SCALED), canary=NEW, baseline=4, observed=TWO_SERVE

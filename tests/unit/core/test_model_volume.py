@@ -26,6 +26,7 @@ def in_image(reference: str) -> dict[str, Any]:
         ("s3://models/1/model.onnx", OWN, ["fetch", "s3://models/1/model.onnx", "/models"], "/models"),
         ("gs://models/1/", OWN, ["fetch", "gs://models/1/", "/models"], "/models"),
         ("az://models/1.onnx", OWN, ["fetch", "az://models/1.onnx", "/models"], "/models"),
+        ("hf://a/b@v1/m.onnx", OWN, ["fetch", "hf://a/b@v1/m.onnx", "/models"], "/models"),
         ("https://m.example/1.onnx", OWN, ["fetch", "https://m.example/1.onnx", "/models"], "/models"),
         ("pvc://a/1/m.onnx", on_claim("a"), ["verify", "--", "/models", "1/m.onnx"], "/models/1/m.onnx"),
         ("pvc://a/1/", on_claim("a"), ["verify", "--", "/models", "1/"], "/models/1/"),
@@ -65,3 +66,10 @@ def test_who_is_given_the_credentials(uri: str, variables_from: str | None, pull
     """The container that fetches, or the kubelet that pulls."""
     made = model_volume(Model.model_validate({"uri": uri, "version": "1", "credentials": {"secretName": "login"}}))
     assert (made.variables_from, made.pull_secret) == (variables_from, pull_secret)
+
+
+def test_the_hub_of_the_platform_is_told_to_those_who_fetch_from_one() -> None:
+    hub = [{"name": "HF_ENDPOINT", "value": "https://hub.example"}]
+    assert model_volume(Model(uri="hf://a/b@v1/", version="1"), "https://hub.example").variables == hub
+    assert model_volume(Model(uri="hf://a/b@v1/", version="1")).variables == []
+    assert model_volume(Model(uri="s3://models/1/", version="1"), "https://hub.example").variables == []

@@ -46,6 +46,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "image_pull_secrets": [{"name": "r"}],
         "preparation": "fetch",
         "preparation_arguments": ["fetch", "s3://models/7.onnx"],
+        "preparation_variables": [{"name": "HF_ENDPOINT", "value": "https://hub.example"}],
         "model_volume": {"name": "model", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}},
         "model_path": "/models/7.onnx",
         "is_read_only": True,

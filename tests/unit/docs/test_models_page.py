@@ -11,7 +11,7 @@ PAGE = (DOCS / "models.md").read_text()
 
 def test_every_kind_of_uri_is_explained() -> None:
     schemes = [word.partition("://")[0] for word in FORMS.split() if "://" in word]
-    assert {"s3", "gs", "az", "https", "oci", "pvc"} <= set(schemes)
+    assert {"s3", "gs", "az", "https", "hf", "oci", "pvc"} <= set(schemes)
     assert [scheme for scheme in schemes if f"| `{scheme}://" not in PAGE] == []
 
 

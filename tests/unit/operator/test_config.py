@@ -28,7 +28,9 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
 
 def test_everything_can_be_set(tmp_path: Path) -> None:
     text = """
-    server: {image: s, imagePullPolicy: Never, imagePullSecrets: [a, b], templateUpdates: Canary}
+    server:
+      {image: s, imagePullPolicy: Never, imagePullSecrets: [a, b], templateUpdates: Canary,
+       huggingFaceEndpoint: "https://hub.example"}
     prometheus: {url: "https://p/x", scrapeInterval: 30s, timeout: 5s, namespaceLabel: kubernetes_namespace}
     watchNamespaces: [risk, fraud]
     workers: 8
@@ -36,6 +38,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     settings = load(written(tmp_path, text))
     assert settings.server.image_pull_secrets == ("a", "b")
     assert settings.server.template_updates == "Canary"
+    assert settings.server.hugging_face_endpoint == "https://hub.example"
     assert settings.prometheus.namespace_label == "kubernetes_namespace"
     assert settings.watch_namespaces == ("risk", "fraud")
     assert settings.workers == 8

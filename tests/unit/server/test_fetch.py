@@ -4,6 +4,7 @@ import base64
 import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -424,6 +425,34 @@ def test_a_redirect_to_another_place(tmp_path: Path, store: Store, fetch: Fetch)
     store.failing["/m.onnx"] = [lambda handler: handler.answer(302, Location="ftp://host/m?token=1")]
     code, message = fetch(f"{store.url}/m.onnx", "--allow-http")
     assert (code, message) == (10, "InvalidURI: refused a redirect to 'ftp://host/m': not https")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("169.254.169.254", "169.254.169.254"),
+        ("[fe80::1]", "fe80::1"),
+        ("[::ffff:169.254.169.254]", "::ffff:169.254.169.254"),
+        ("[fd00:ec2::254]", "fd00:ec2::254"),
+    ],
+)
+def test_no_link_local_address_is_spoken_to(store: Store, fetch: Fetch, host: str, shown: str) -> None:
+    """Neither at once nor by a redirect: a cloud's metadata service is there, with the identity of the node."""
+    message = f"InvalidURI: refused to connect to {host.strip('[]')}: {shown} is link-local"
+    assert fetch(f"http://{host}/latest/meta-data/m.onnx", "--allow-http") == (10, message)
+    assert fetch(f"https://{host}/m.onnx") == (10, message)
+    store.failing["/m.onnx"] = [lambda handler: handler.answer(302, Location=f"http://{host}/latest/meta-data/")]
+    assert fetch(f"{store.url}/m.onnx", "--allow-http") == (10, message)
+
+
+def test_a_name_of_a_link_local_address_is_not_spoken_to(
+    fetch: Fetch, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address that is looked at is the one that is connected to: a name may be told differently the next time."""
+    told = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: told)
+    code, message = fetch("https://models.example/m.onnx")
+    assert (code, message) == (10, "InvalidURI: refused to connect to models.example: 169.254.169.254 is link-local")
 
 
 @pytest.mark.parametrize(

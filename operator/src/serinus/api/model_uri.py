@@ -16,11 +16,14 @@ _NAME: Final = "[a-z0-9]+((_|__|[.]|-+)[a-z0-9]+)*"
 _TAG: Final = ":[A-Za-z0-9_][-.A-Za-z0-9_]{0,127}"
 _DIGEST: Final = "@sha256:[0-9a-f]{64}"
 _IMAGE: Final = f"{_REGISTRY}(/{_NAME})+({_TAG}|{_DIGEST}|{_TAG}{_DIGEST})"
+_REPOSITORY: Final = "[A-Za-z0-9][-._A-Za-z0-9]*/[A-Za-z0-9][-._A-Za-z0-9]*"
+_REVISION: Final = "[-._A-Za-z0-9]+"
 _CLAIM: Final = "[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?"
 
 PATTERN: Final = "|".join(
     (
         f"(s3|gs|az|https)://[^/@{_BLANK}]+/[^{_BLANK}]+",
+        f"hf://{_REPOSITORY}(@{_REVISION})?/{_PATH}",
         f"oci://{_IMAGE}(/{_PATH})?",
         f"pvc://{_CLAIM}/{_PATH}",
     )
@@ -28,12 +31,14 @@ PATTERN: Final = "|".join(
 """What a URI is as a whole."""
 
 FORMS: Final = (
-    "s3://bucket/path, gs://bucket/path, az://container/path, https://host/path, oci://registry/repository:tag/path or "
-    "pvc://claim/path, without spaces, credentials or .. in it"
+    "s3://bucket/path, gs://bucket/path, az://container/path, https://host/path, hf://owner/repository@revision/path, "
+    "oci://registry/repository:tag/path or pvc://claim/path, without spaces, credentials or .. in it"
 )
 
 LATEST_IMAGE: Final = "oci://[^/]+/[^:@]+:latest(/.*)?"
 """A URI of an image by the tag that moves."""
+MAIN_BRANCH: Final = "hf://[^/]+/[^/@]+(@main)?/.*"
+"""A URI in a repository by the branch that moves."""
 
 _IN_AN_IMAGE: Final = re.compile("oci://([^/]+/[^:@]+[:@][^/]+)/?(.*)", re.DOTALL)
 _OF_A_CLAIM: Final = re.compile("pvc://([^/]+)/(.*)", re.DOTALL)

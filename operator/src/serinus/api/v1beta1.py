@@ -33,6 +33,7 @@ _BOUNDS_CEL: Final = "[" + ", ".join(f"duration('{bound:f}s')" for bound in BUCK
 
 _URI_CEL: Final = f"^({model_uri.PATTERN})$".replace("\\", "\\\\")
 _NO_LATEST: Final = "must name an image by the tag of one version or by its digest: the tag latest moves"
+_NO_BRANCH: Final = "needs model.sha256, or a commit or tag, as in hf://owner/repository@v1/path: main moves"
 _NO_ACCOUNT: Final = "needs model.credentials for az://: the Secret names the account, as AZURE_STORAGE_ACCOUNT_NAME"
 _NO_CREDENTIALS: Final = "cannot be used with pvc://, which mounts the claim as it is"
 
@@ -55,8 +56,8 @@ class Credentials(SpecModel):
         description="Name of a Secret in the same namespace. Its keys become environment variables of the container "
         "that fetches the model. For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. For "
         "gs: GOOGLE_SERVICE_ACCOUNT_KEY. For az: AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or "
-        "AZURE_STORAGE_SAS_TOKEN. For oci it is a Secret of the type kubernetes.io/dockerconfigjson, with which the "
-        "kubelet pulls the image. The operator never reads it.",
+        "AZURE_STORAGE_SAS_TOKEN. For hf: HF_TOKEN. For oci it is a Secret of the type "
+        "kubernetes.io/dockerconfigjson, with which the kubelet pulls the image. The operator never reads it.",
     )
 
 
@@ -98,6 +99,11 @@ class Model(SpecModel):
                 fieldPath=".uri",
             ),
             cel_rule(
+                f"has(self.sha256) || !self.uri.matches('^{model_uri.MAIN_BRANCH}$')",
+                f"model.uri {_NO_BRANCH}",
+                fieldPath=".uri",
+            ),
+            cel_rule(
                 "has(self.credentials) || !self.uri.startsWith('az://')",
                 f"model.uri {_NO_ACCOUNT}",
                 fieldPath=".uri",
@@ -120,7 +126,8 @@ class Model(SpecModel):
         min_length=1,
         max_length=1024,
         description="Where the ONNX model lies. Each pod fetches it from s3://bucket/path/model.onnx (S3), "
-        "gs://bucket/path/model.onnx (Google Cloud Storage), az://container/path/model.onnx (Azure Blob Storage) or "
+        "gs://bucket/path/model.onnx (Google Cloud Storage), az://container/path/model.onnx (Azure Blob Storage), "
+        "hf://owner/repository@revision/path/model.onnx (Hugging Face Hub, at a commit or tag) or "
         "https://host/path/model.onnx. Mounted read-only are oci://registry/repository:tag/path/model.onnx, a file of "
         "an image that is named by tag or digest, and pvc://claim/path/model.onnx, on a PersistentVolumeClaim of the "
         "namespace. A path that ends in / is a folder and is taken whole.",
@@ -175,6 +182,12 @@ class Model(SpecModel):
             raise ValueError(f"credentials {_NO_CREDENTIALS}")
         if self.credentials is None and self.uri.startswith("az://"):
             raise ValueError(f"uri {_NO_ACCOUNT}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_branch_is_held_to_a_digest(self) -> Self:
+        if self.sha256 is None and re.fullmatch(model_uri.MAIN_BRANCH, self.uri, re.DOTALL):
+            raise ValueError(f"uri {_NO_BRANCH}")
         return self
 
     @model_validator(mode="after")

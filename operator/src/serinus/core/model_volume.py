@@ -1,6 +1,6 @@
 """Where the pods have the model from: a volume of their own that it is fetched into, or one that holds it already."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from serinus.api.model_uri import in_image, on_claim
@@ -24,12 +24,14 @@ class ModelVolume:
     is_read_only: bool
     variables_from: str | None = None
     """The Secret whose keys are environment variables of that container."""
+    variables: list[Manifest] = field(default_factory=list)
+    """Further ones, which come before those."""
     pull_secret: str | None = None
     """The Secret with which the kubelet pulls the image that is the volume."""
 
 
-def model_volume(model: Model) -> ModelVolume:
-    """The volume that the pods have the model on."""
+def model_volume(model: Model, hub: str | None = None) -> ModelVolume:
+    """The volume that the pods have the model on; `hub` is what hf:// is fetched from, if not the public one."""
     if on := on_claim(model.uri):
         return _mounted({"persistentVolumeClaim": {"claimName": on.claim, "readOnly": True}}, on.path, model.sha256)
     if inside := in_image(model.uri):
@@ -43,6 +45,7 @@ def model_volume(model: Model) -> ModelVolume:
         model_path=_FOLDER,
         is_read_only=False,
         variables_from=_secret_name(model),
+        variables=[{"name": "HF_ENDPOINT", "value": literal(hub)}] if hub and model.uri.startswith("hf://") else [],
     )
 
 

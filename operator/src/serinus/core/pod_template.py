@@ -22,7 +22,7 @@ def pod_template(
     identity: Identity, spec: InferenceServiceSpec, revision: Revision, server: ServerSettings
 ) -> Manifest:
     """The pod that runs `revision` of `spec`."""
-    model = model_volume(spec.model)
+    model = model_volume(spec.model, server.hugging_face_endpoint)
     # Once each: the API server merges them by their names.
     pull_secrets = dict.fromkeys((*server.image_pull_secrets, *filter(None, [model.pull_secret])))
     limits = spec.server.limits
@@ -40,6 +40,7 @@ def pod_template(
         preparation=model.preparation,
         preparation_arguments=model.arguments,
         credentials_secret=model.variables_from,
+        preparation_variables=model.variables,
         resources=spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True),
         model_volume=model.volume,
         model_path=model.model_path,

@@ -8,7 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 from serinus_server.failure import FatalError, Reason
 
-_FORMS: Final = "s3://bucket/key, gs://bucket/key, az://container/key or https://host/path"
+_FORMS: Final = (
+    "s3://bucket/key, gs://bucket/key, az://container/key, hf://owner/repository@revision/path or https://host/path"
+)
+_HUB: Final = re.compile(
+    r"hf://(?P<bucket>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?)/(?P<path>.*)", re.ASCII | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ _STORES: Final[Mapping[str, _Buckets]] = {
 class ModelUri:
     """A parsed URI.
 
-    `location` is the object key for s3, gs and az (without a leading slash), and the whole URL for http and https.
+    `location` is the object key for s3, gs and az (without a leading slash), the path in the repository for hf, whose
+    `bucket` is owner/repository@revision, and the whole URL for http and https.
     """
 
     scheme: str
@@ -60,6 +66,8 @@ def parse(uri: str, *, allow_http: bool) -> ModelUri:
         raise FatalError(Reason.INVALID_URI, f"{uri!r} is not a URI: {error}") from error
     if parts.scheme in _STORES:
         return _in_store(uri, parts.scheme, parts.netloc)
+    if parts.scheme == "hf":
+        return _on_hub(uri)
     if parts.scheme == "https" or (parts.scheme == "http" and allow_http):
         return _web(uri, parts.scheme, parts.path, parts.hostname, parts.username)
     if parts.scheme == "http":
@@ -81,6 +89,16 @@ def _in_store(uri: str, scheme: str, bucket: str) -> ModelUri:
         raise FatalError(Reason.INVALID_URI, f"{uri!r} names no object; use {start}key")
     is_folder = key.endswith("/")
     return ModelUri(scheme, bucket, key, is_folder, "" if is_folder else file_name(key))
+
+
+def _on_hub(uri: str) -> ModelUri:
+    match = _HUB.fullmatch(uri)
+    path = match["path"] if match else ""
+    parts = path.removesuffix("/").split("/") if path else []
+    if match is None or not {"", ".", ".."}.isdisjoint(parts):
+        raise FatalError(Reason.INVALID_URI, f"{uri!r} is not hf://owner/repository@revision/path")
+    is_folder = not path or path.endswith("/")
+    return ModelUri("hf", match["bucket"], path, is_folder, "" if is_folder else file_name(path))
 
 
 def _web(uri: str, scheme: str, path: str, host: str | None, user: str | None) -> ModelUri:
