@@ -44,6 +44,8 @@ lock: $(UV) ## resolve the dependencies again
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml runtime_image/pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o operator/requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock runtime_image/pyproject.toml -o runtime_image/requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock --group image-build -o operator/build.lock
+	@cp operator/build.lock runtime_image/build.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group kserve-client -o tests/unit/server/kserve_client.lock
 
 demo: $(STAMP) ## apply, serve, promote, roll back, on a real cluster; ARGS=--keep leaves it up
@@ -55,8 +57,8 @@ cluster: $(STAMP) ## bring up the test cluster and print its kubeconfig
 cluster-down: $(STAMP) ## take the test cluster down
 	@$(BIN)/python -m tests.cluster down
 
-images: $(STAMP) ## build the server's and the operator's images
-	@$(BIN)/python -m tests.cluster images
+images: $(STAMP) ## build the server's and the operator's images; ARGS='--architecture arm64' for the other one
+	@$(BIN)/python -m tests.cluster images $(ARGS)
 
 clean: ## remove the virtual environment and caches inside the checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

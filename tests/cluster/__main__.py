@@ -19,7 +19,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="bring the cluster up, unless it runs, and say how to use it")
     commands.add_parser("down", help="take the cluster away")
-    commands.add_parser("images", help="build the project's images and print their archives")
+    build = commands.add_parser("images", help="build the project's images and print their archives")
+    build.add_argument("--architecture", choices=("amd64", "arm64"), help="what they run on (default: this machine's)")
     load = commands.add_parser("load", help="load image archives, or without any the project's images")
     load.add_argument("archives", nargs="*", type=Path)
     commands.add_parser("kubeconfig", help="print the path of the running cluster's kubeconfig")
@@ -44,7 +45,7 @@ def carry_out(arguments: argparse.Namespace) -> None:
             Cluster(choose()).down()
             say("the test cluster is down")
         case "images":
-            for archive in images.build():
+            for archive in images.build(arguments.architecture):
                 say(f"{archive.name}: {archive.stat().st_size / 1e6:.0f} MB")
                 print(archive)
         case "load":

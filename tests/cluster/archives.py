@@ -2,7 +2,8 @@
 
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,16 +32,25 @@ def contents(archive: Path) -> Contents:
     return Contents(names, " ".join(image["Config"].removesuffix(".json") for image in manifest))
 
 
+@contextmanager
+def alone(tag: str) -> Iterator[None]:
+    """Let nobody else build the image `tag`: the builder knows what it has built by its tag, which checkouts share."""
+    with cache.locked(f"image-{_name(tag)}"):
+        yield
+
+
 def cached(tag: str, key: str, build: Callable[[Path], None]) -> Path:
     """Return the archive of the image `tag` that is kept under `key`; `build` writes it unless it is there."""
-    name = tag.rpartition("/")[2].partition(":")[0]
-    target = cache.directory() / "images" / f"{name}-{key}.tar"
+    target = cache.directory() / "images" / f"{_name(tag)}-{key}.tar"
     if not target.exists():
-        # One at a time, whatever the key: the builder knows what it has built by its tag, which all checkouts share.
-        with cache.locked(f"image-{name}"):
+        with alone(tag):
             _build_unless_there(target, tag, build)
     cache.mark_used(target)
     return target
+
+
+def _name(tag: str) -> str:
+    return tag.rpartition("/")[2].partition(":")[0]
 
 
 def _build_unless_there(target: Path, tag: str, build: Callable[[Path], None]) -> None:

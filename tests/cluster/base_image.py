@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.cluster import builders, cache, commands
+from tests.cluster import builders, cache, commands, host
 from tests.cluster.progress import step
 
 SUITE = "bookworm"
@@ -28,27 +28,36 @@ REMOVED = (
     "usr/share/perl5/*",
     "var/cache/*",
     "var/lib/apt/*",
+    "var/lib/dpkg/*-old",
     "var/log/*",
+    # Of the machine that makes the image.
+    "etc/hostname",
+    "etc/resolv.conf",
 )
+# Debian's bytecode knows its sources by their times, all of which the image has at one.
+COMPILING = 'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3*'
 
 
-def build(builder: builders.Buildah) -> str:
-    """Return the tag of the base image, made unless the builder's store has it."""
+def build(builder: builders.Buildah, architecture: str) -> str:
+    """Return the tag of the base image for `architecture`, made unless the builder's store has it."""
     options = [*(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED)]
     cleaning = "; ".join(f'rm -rf "$1"/{pattern}' for pattern in REMOVED)
-    key = cache.content_key(Path(), [], SUITE, *PACKAGES, *options, cleaning)
+    key = cache.content_key(Path(), [], SUITE, *PACKAGES, *options, COMPILING, cleaning, architecture)
     tag = f"localhost/serinus-test-base:{key}"
     if builder.has(tag):
         return tag
+    if architecture != host.architecture():
+        host.require_packages(host.EMULATION_PACKAGES)
     with (
-        step("making a base image of Debian packages (once; then it is cached)"),
+        step(f"making a base image of Debian packages for {architecture} (once; then it is cached)"),
         tempfile.TemporaryDirectory(dir=cache.directory()) as work,
     ):
         archive = Path(work) / "root.tar"
         commands.run(
             ["mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(PACKAGES)}", *options,
-             f"--customize-hook={cleaning}", SUITE, archive],
-            env={**os.environ, "TMPDIR": work},
+             f"--architectures={architecture}", f"--customize-hook={COMPILING}", f"--customize-hook={cleaning}",
+             SUITE, archive],
+            env={**os.environ, "TMPDIR": work, "SOURCE_DATE_EPOCH": builders.TIMESTAMP, "PYTHONHASHSEED": "0"},
         )  # fmt: skip
-        builder.import_root(archive, tag)
+        builder.import_root(archive, tag, architecture)
     return tag

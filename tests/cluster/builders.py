@@ -8,14 +8,18 @@ from typing import Protocol
 
 from tests.cluster import cache, commands, host
 
+# 2020-01-01, of all files and images: a time that moved would make another digest of the same content.
+TIMESTAMP = "1577836800"
+_DATED = ("--timestamp", TIMESTAMP)
+
 
 class Builder(Protocol):
     """A program that builds images from a Containerfile."""
 
     name: str
 
-    def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str]) -> None:
-        """Build the image `tag` from `containerfile` with the build arguments given."""
+    def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str], *options: str) -> None:
+        """Build the image `tag` from `containerfile` with the build arguments and further options given."""
 
     def save(self, tag: str, archive: Path) -> None:
         """Write the image `tag` as a docker-archive tar, named by `tag`."""
@@ -49,9 +53,11 @@ class DockerLike:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str]) -> None:
+    def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str], *options: str) -> None:
         """Build the image `tag`."""
-        command = [self.name, "build", "--quiet", "--tag", tag, "--file", str(containerfile)]
+        # docker takes the image's time from this argument; it dates files only in archives that a build writes itself.
+        dated = ["--build-arg", f"SOURCE_DATE_EPOCH={TIMESTAMP}"] if self.name == "docker" else _DATED
+        command = [self.name, "build", "--quiet", "--tag", tag, "--file", str(containerfile), *dated, *options]
         commands.run([*command, *_build_options(arguments), str(context)], env={**os.environ, "DOCKER_BUILDKIT": "1"})
 
     def save(self, tag: str, archive: Path) -> None:
@@ -65,11 +71,11 @@ class Buildah:
 
     name = "buildah"
 
-    def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str]) -> None:
+    def build(self, context: Path, containerfile: Path, tag: str, arguments: Mapping[str, str], *options: str) -> None:
         """Build the image `tag`; layers are cached between builds."""
         self._run(
-            "bud", "--quiet", "--layers", "--tag", tag, "--file", str(containerfile), *_build_options(arguments),
-            str(context),
+            "bud", "--quiet", "--layers", "--tag", tag, "--file", str(containerfile), *_DATED, *options,
+            *_build_options(arguments), str(context),
         )  # fmt: skip
 
     def save(self, tag: str, archive: Path) -> None:
@@ -81,19 +87,19 @@ class Buildah:
         """Return whether the store has the image `tag`."""
         return tag in self._run("images", "--format", "{{.Name}}:{{.Tag}}").split()
 
-    def import_root(self, archive: Path, tag: str) -> None:
+    def import_root(self, archive: Path, tag: str, architecture: str) -> None:
         """Make the image `tag` of a tar of a root file system."""
-        container = self._run("from", "scratch").strip()
+        container = self._run("from", "--arch", architecture, "scratch").strip()
         self._run("add", "--quiet", container, str(archive), "/")
-        self._run("commit", "--quiet", container, tag)
+        self._run("commit", "--quiet", *_DATED, container, tag)
         self._run("rm", container)
 
     def _run(self, *arguments: str) -> str:
         store = cache.directory() / "buildah"
-        options = ["--root", str(store / "root"), "--runroot", str(store / "run"), "--storage-driver", _driver()]
         # chroot needs no privilege beyond root's, and so works inside other containers too.
         environment = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
         with cache.locked("buildah"):
+            options = ["--root", str(store / "root"), "--runroot", str(store / "run"), "--storage-driver", _driver()]
             return commands.run(["buildah", *options, *arguments], env=environment)
 
 

@@ -8,7 +8,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from tests.cluster import archives, base_image, binaries, builders, cache, commands
+from tests.cluster import archives, base_image, binaries, builders, cache, commands, host
 from tests.cluster.cluster import Cluster
 from tests.cluster.progress import step
 
@@ -67,7 +67,9 @@ def _image() -> Path:
     def build(archive: Path) -> None:
         with tempfile.TemporaryDirectory(dir=archive.parent) as context:
             builder = builders.find()
-            base = base_image.build(builder) if isinstance(builder, builders.Buildah) else "debian:bookworm-slim"
+            base = "debian:bookworm-slim"
+            if isinstance(builder, builders.Buildah):
+                base = base_image.build(builder, host.architecture())
             shutil.copy2(envoy, Path(context) / "envoy")
             os.link(built, Path(context) / program.name)
             containerfile = Path(context) / "Containerfile"

@@ -1,6 +1,7 @@
 """What the embedded cluster needs of the machine: root and some Debian packages."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -22,9 +23,21 @@ NODE_PACKAGES = {
     "openssl": "openssl",
 }
 BUILD_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+# What runs programs of other architectures, which only the base image made of Debian packages needs.
+EMULATION_PACKAGES = {
+    "qemu-aarch64-static": "qemu-user-static",
+    "update-binfmts": "binfmt-support",
+    "arch-test": "arch-test",
+}
 MINIMUM_GO = (1, 26)
 # Debian keeps administrators' programs where a plain user's PATH does not look.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def architecture() -> str:
+    """Return this machine's architecture as images name it."""
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def require_root() -> None:

@@ -1,10 +1,11 @@
 """The project's own images, built only when something that goes into them has changed."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import archives, base_image, builders, cache
+from tests.cluster import archives, base_image, builders, cache, host
 
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "SERINUS_TEST_BASE_IMAGE"
@@ -36,25 +37,55 @@ IMAGES = (
 )
 
 
-def build() -> list[Path]:
-    """Return the docker-archive tars of the project's images, building those that are not cached."""
+def build(architecture: str | None = None, images: Sequence[Image] = IMAGES) -> list[Path]:
+    """Return the docker-archive tars of `images` for an architecture (this machine's), made unless they are cached."""
+    plan = _plan(architecture or host.architecture())
+    return [_cached(image, plan) for image in images]
+
+
+def build_anew(archive: Path, image: Image, architecture: str, *, base: str | None = None) -> None:
+    """Write an archive of `image` from nothing that is cached; `base` is for where no other need be at hand."""
+    plan = _plan(architecture, base)
+    with archives.alone(image.tag):
+        _build(image, plan, archive, "--no-cache")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What builds, for which architecture, and on which bases."""
+
+    builder: builders.Builder
+    architecture: str
+    arguments: Mapping[str, str]
+
+
+def _plan(architecture: str, base: str | None = None) -> _Plan:
+    """Choose the base images: the user's, else the Containerfile's own where a registry is at hand."""
     builder = builders.find()
-    arguments = _build_arguments(builder)
-    return [_archive(image, builder, arguments) for image in IMAGES]
-
-
-def _build_arguments(builder: builders.Builder) -> dict[str, str]:
-    """Return the base image: the user's choice, else the Containerfile's own where a registry is at hand."""
     named = os.environ.get(BASE_IMAGE)
     if named:
-        return {"BASE_IMAGE": named}
-    return {"BASE_IMAGE": base_image.build(builder)} if isinstance(builder, builders.Buildah) else {}
+        bases = {"BASE_IMAGE": base or named, "BUILD_IMAGE": named}
+    elif isinstance(builder, builders.Buildah):
+        bases = {
+            "BASE_IMAGE": base or base_image.build(builder, architecture),
+            "BUILD_IMAGE": base_image.build(builder, host.architecture()),
+        }
+    else:
+        bases = {}
+    # docker knows it by itself.
+    machine = {} if builder.name == "docker" else {"BUILDPLATFORM": f"linux/{host.architecture()}"}
+    return _Plan(builder, architecture, bases | machine)
 
 
-def _archive(image: Image, builder: builders.Builder, arguments: dict[str, str]) -> Path:
-    def build(archive: Path) -> None:
-        builder.build(image.context, image.containerfile, image.tag, arguments)
-        builder.save(image.tag, archive)
+def _cached(image: Image, plan: _Plan) -> Path:
+    key = cache.content_key(
+        ROOT, image.inputs, plan.builder.name, builders.TIMESTAMP, plan.architecture,
+        *(f"{name}={value}" for name, value in plan.arguments.items()),
+    )  # fmt: skip
+    return archives.cached(image.tag, key, lambda archive: _build(image, plan, archive))
 
-    key = cache.content_key(ROOT, image.inputs, builder.name, *(f"{k}={v}" for k, v in arguments.items()))
-    return archives.cached(image.tag, key, build)
+
+def _build(image: Image, plan: _Plan, archive: Path, *options: str) -> None:
+    platform = ("--platform", f"linux/{plan.architecture}")
+    plan.builder.build(image.context, image.containerfile, image.tag, plan.arguments, *platform, *options)
+    plan.builder.save(image.tag, archive)
