@@ -1,12 +1,15 @@
 """What the worker processes of one server know of each other: a row of numbers for each, in memory that they share.
 
-There are no locks: each writes only its own row, and a number is written whole.
+There are no locks: each writes only its own row, and a number is written whole. What all write to, the usages of
+quotas, comes behind the rows and has a lock of its own.
 """
 
 import mmap
 import os
 from collections.abc import Sequence
 from typing import Final, Protocol
+
+from serinus_server.shared_usages import SharedUsages, bytes_needed
 
 STUCK_SECONDS: Final = 10.0
 """A worker whose event loop has not turned for so long is not alive."""
@@ -40,14 +43,19 @@ class Board:
         self._workers: Numbers
         self._heads: Sequence[Numbers]
         self._counters: Sequence[Numbers]
+        self.usages: SharedUsages | None = None
+        """What clients have left of quotas that hold for all workers; None where there is only one."""
         if capacity == 1:
             self._workers, self._heads, self._counters = [1.0], [[0.0] * _HEAD], [[0.0] * counters]
         else:
             size = (1 + capacity * (_HEAD + counters)) * _BYTES
+            size_in_all = size + bytes_needed(capacity)
             if self.descriptor is None:
                 self.descriptor = os.memfd_create("serinus-board")
-                os.truncate(self.descriptor, size)
-            numbers = memoryview(mmap.mmap(self.descriptor, size)).cast("d")
+                os.truncate(self.descriptor, size_in_all)
+            memory = memoryview(mmap.mmap(self.descriptor, size_in_all))
+            self.usages = SharedUsages(memory[size:], self.descriptor, number, capacity)
+            numbers = memory[:size].cast("d")
             ends = range(1 + _HEAD, size // _BYTES, _HEAD + counters)
             self._workers = numbers
             self._heads = [numbers[end - _HEAD : end] for end in ends]

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from serinus_server.access import Access, PendingVerdict, Verdict
 from serinus_server.credentials import Credentials
-from serinus_server.quota import Quota, Shortage, Usage
+from serinus_server.quota import Account, Quota, Shortage
 from serinus_server.refusal import Refusal
 
 
@@ -18,7 +18,7 @@ class Entry:
     def __init__(self) -> None:
         self.client: str | None = None
         self.pending: PendingVerdict | None = None
-        self.usage: Usage | None = None
+        self.usage: Account | None = None
 
 
 class Gate:

@@ -65,7 +65,7 @@ class _Lead:
             loading = asyncio.get_running_loop().run_in_executor(loader, prepare, settings, log)
             await self._unless_stopped(asked_to_stop, loading)
         model, findings = loading.result()
-        choice = choose(settings.workers, self._situation(findings, has_quota=service.mounts.has_quota))
+        choice = choose(settings.workers, self._situation(findings))
         self._board.expect(choice.workers)
         if choice.workers > 1:
             service.share_port()
@@ -94,11 +94,10 @@ class _Lead:
             self._log.close()
             os._exit(0)  # a load cannot be stopped halfway
 
-    def _situation(self, findings: Findings, *, has_quota: bool) -> Situation:
+    def _situation(self, findings: Findings) -> Situation:
         memory = memory_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Situation(
             self._cpus,
-            has_quota,
             runs_inline(findings.warmed),
             resident_bytes=_resident_bytes(),
             memory_bytes=memory * 4 // 5 - self._settings.max_in_flight_bytes,  # a fifth to spare: sessions grow

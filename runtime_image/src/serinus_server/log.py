@@ -56,6 +56,7 @@ class JsonLog:
     def write_in_turns(self, lock: int) -> None:
         """Other processes that have the file `lock` open write to the same place, and lines are to stay whole.
 
+        The turn is that of whoever has locked its first byte.
         The kernel keeps apart only what is no longer than 4 KiB, and that only in pipes.
         """
         self._lock = lock
@@ -99,8 +100,8 @@ class JsonLog:
         if lock is None:
             yield
             return
-        fcntl.lockf(lock, fcntl.LOCK_EX)
+        fcntl.lockf(lock, fcntl.LOCK_EX, 1)
         try:
             yield
         finally:
-            fcntl.lockf(lock, fcntl.LOCK_UN)
+            fcntl.lockf(lock, fcntl.LOCK_UN, 1)

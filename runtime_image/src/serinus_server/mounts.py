@@ -14,7 +14,7 @@ from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
 from serinus_server.mounted_files import AnyFolder, Folder, watch
 from serinus_server.policy import POLICY_FILE, AccessMode, Policy, parse_policy
-from serinus_server.quota import Quota
+from serinus_server.quota import Quota, Usages
 from serinus_server.settings import ServeSettings
 from serinus_server.tls import AUTHORITIES_FILE, Certificate, InvalidCertificateError, read_certificate
 from serinus_server.token_review import KubernetesAPI, TokenReviewer
@@ -23,11 +23,12 @@ from serinus_server.token_review import KubernetesAPI, TokenReviewer
 class Mounts:
     """Reads what is mounted, and puts it in force. All methods belong to the event loop's thread."""
 
-    def __init__(self, settings: ServeSettings, metrics: Metrics, log: JsonLog) -> None:
+    def __init__(self, settings: ServeSettings, metrics: Metrics, log: JsonLog, usages: Usages | None) -> None:
+        """Quotas hold for all processes that have the same `usages`; without them for this one."""
         self._settings = settings
         self._metrics = metrics
         self._log = log
-        self._quota = Quota()
+        self._quota = Quota(usages)
         self._access = Access(TokenReviewer(KubernetesAPI(settings.service_account_dir).user))
         self._folders: list[AnyFolder] = []
         self._when_replaced: list[Callable[[Certificate], Awaitable[None]]] = []
@@ -52,15 +53,6 @@ class Mounts:
         if settings.tls_dir is not None:
             reason = Reason.INVALID_CERTIFICATE
             await self._add(Folder("tls", settings.tls_dir, reason, read_certificate, self._use_certificate))
-
-    @property
-    def has_quota(self) -> bool:
-        """Whether the policy limits how much may be asked for."""
-        return self._quota.limits_anything
-
-    def share(self, workers: int) -> None:
-        """Have this process let in its share only of the quota, as one of so many."""
-        self._quota.share(workers)
 
     def on_certificate(self, replaced: Callable[[Certificate], Awaitable[None]]) -> None:
         """Have every later certificate told."""

@@ -29,17 +29,6 @@ class Limits:
     burst: int = 0
     max_concurrent_requests: int | None = None
 
-    def shared_by(self, workers: int) -> "Limits":
-        """What each of so many workers may let in; of what cannot be divided further, 1."""
-        if workers == 1 or self == UNLIMITED:
-            return self
-        rate, most = self.requests_per_second, self.max_concurrent_requests
-        return Limits(
-            None if rate is None else rate / workers,
-            0 if rate is None else max(1, self.burst // workers),
-            None if most is None else max(1, most // workers),
-        )
-
 
 UNLIMITED: Final = Limits()
 

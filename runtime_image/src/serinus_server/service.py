@@ -49,7 +49,7 @@ class Service:
         access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
         self._admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
         self._access_log = access_log
-        self.mounts = Mounts(settings, self._metrics, log)
+        self.mounts = Mounts(settings, self._metrics, log, board.usages)
         gate, audit = self.mounts.gate, self.mounts.audit
         self._inference = Inference(
             self._readiness, self._admission, self._metrics, settings.request_timeout, gate, audit
@@ -132,7 +132,6 @@ class Service:
         if isinstance(model.session, Pipeline):
             model = replace(model, session=model.session.observed(self._metrics.stage_ran))
         self._admission.share(workers)
-        self.mounts.share(workers)
         threads = max(1, available_cpus() // self._settings.intra_op_threads // workers)
         executor = Executor(model, findings.warmed, findings.batching, threads, self._metrics)
         self._metrics.model_loaded(model.digest, model.load_seconds)

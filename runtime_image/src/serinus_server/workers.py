@@ -20,7 +20,6 @@ class Situation:
     """
 
     cpus: int
-    has_quota: bool
     runs_inline: bool
     resident_bytes: int
     memory_bytes: int
@@ -45,8 +44,6 @@ def choose(asked: int | None, situation: Situation) -> Choice:
         return Choice(asked, "by --workers")
     if situation.cpus == 1:
         return Choice(1, "there is one processor")
-    if situation.has_quota:
-        return Choice(1, "a quota is exact within one process only")
     if not situation.runs_inline:
         return Choice(1, "runs are long enough for threads, or were not measured")
     most = most_workers(None, situation.cpus)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ import numpy as np
 import pytest
 
 from serinus_server.admission import Admission
+from serinus_server.api_keys import make_api_key, stored_form
 from serinus_server.board import STUCK_SECONDS, Board
 from serinus_server.cgroup import available_cpus
 from serinus_server.metrics import Metrics, counters_needed
-from serinus_server.policy import UNLIMITED, Limits
 from serinus_server.readiness import Readiness
 from serinus_server.workers import Choice, Situation, choose, most_workers
 from tests.unit.server import models
@@ -30,10 +31,8 @@ GOOD = {"inputs": [tensor("x", "FP32", [1, 4], [1, 2, 3, 4])]}
 MIB = 1 << 20
 
 
-def situation(
-    cpus: int = 4, *, quota: bool = False, inline: bool = True, resident: int = 100, memory: int = 4000
-) -> Situation:
-    return Situation(cpus, quota, inline, resident * MIB, memory * MIB)
+def situation(cpus: int = 4, *, inline: bool = True, resident: int = 100, memory: int = 4000) -> Situation:
+    return Situation(cpus, inline, resident * MIB, memory * MIB)
 
 
 @pytest.mark.parametrize(
@@ -42,33 +41,17 @@ def situation(
         (None, situation(), Choice(4, "runs are short, one for each processor")),
         (None, situation(cpus=64), Choice(8, "runs are short")),
         (None, situation(cpus=1), Choice(1, "there is one processor")),
-        (None, situation(quota=True), Choice(1, "a quota is exact within one process only")),
         (None, situation(inline=False), Choice(1, "runs are long enough for threads, or were not measured")),
         (None, situation(memory=350), Choice(3, "each takes 100 MiB, and there is room for 350")),
         (None, situation(memory=50), Choice(1, "each takes 100 MiB, and there is room for 50")),
         (None, situation(memory=-50), Choice(1, "each takes 100 MiB, and there is room for -50")),
         (1, situation(), Choice(1, "by --workers")),
-        (9, situation(cpus=1, quota=True, inline=False, memory=10), Choice(9, "by --workers")),
+        (9, situation(cpus=1, inline=False, memory=10), Choice(9, "by --workers")),
     ],
 )
 def test_as_many_as_pay(asked: int | None, found: Situation, choice: Choice) -> None:
     assert choose(asked, found) == choice
     assert choice.workers <= most_workers(asked, found.cpus)
-
-
-@pytest.mark.parametrize(
-    ("limits", "workers", "share"),
-    [
-        (UNLIMITED, 4, UNLIMITED),
-        (Limits(100, 50, 8), 1, Limits(100, 50, 8)),
-        (Limits(100, 50, 8), 4, Limits(25, 12, 2)),
-        (Limits(1, 1, 1), 4, Limits(0.25, 1, 1)),
-        (Limits(None, 0, 8), 2, Limits(None, 0, 4)),
-        (Limits(10, 10, None), 2, Limits(5, 5, None)),
-    ],
-)
-def test_a_quota_is_divided(limits: Limits, workers: int, share: Limits) -> None:
-    assert limits.shared_by(workers) == share
 
 
 def test_what_may_be_in_flight_is_divided() -> None:
@@ -123,19 +106,69 @@ def test_policies_are_exposed_as_they_hold_for_all() -> None:
 
 
 @pytest.mark.skipif(available_cpus() == 1, reason="one processor takes one worker")
-def test_short_runs_get_workers_and_long_ones_and_quotas_do_not(tmp_path: Path) -> None:
+def test_short_runs_get_workers_and_long_ones_do_not(tmp_path: Path) -> None:
     with serving(models.save(models.mlp(), tmp_path), "--workers", "auto") as server:
         assert server.wait_for("ready")["workers"] == min(available_cpus(), 8)
         assert len(children(server)) == min(available_cpus(), 8) - 1
     with serving(models.save(models.slow(3000), tmp_path), "--workers", "auto") as server:
         assert server.wait_for("ready")["workers"] == 1
         assert children(server) == []
-    policy = Mount(tmp_path / "policy", {"policy.json": '{"quota": {"requestsPerSecond": 5}}'})
-    model = models.save(models.mlp(), tmp_path)
-    with serving(model, "--workers", "auto", "--policy-dir", str(policy.path)) as server:
-        assert server.wait_for("ready")["workers_reason"] == "a quota is exact within one process only"
-        assert children(server) == []
-        assert [server.infer(GOOD)[0] for _ in range(6)] == [200] * 5 + [429]
+
+
+def test_a_quota_holds_for_all_workers_together_and_from_when_it_comes(tmp_path: Path) -> None:
+    key = make_api_key()
+    keys = Mount(tmp_path / "keys", {"web": stored_form(key)})
+    policy = Mount(tmp_path / "policy", {"policy.json": "{}"})
+    options = ("--workers", "3", "--policy-dir", str(policy.path), "--api-keys-dir", str(keys.path))
+
+    def asked(times: int) -> "Counter[int]":
+        """On a connection of its own each, so of all workers."""
+        return Counter(server.infer(GOOD, X_API_Key=key)[0] for _ in range(times))
+
+    def settle(limits: dict[str, object]) -> None:
+        """Another policy holds for all."""
+        before = reloads()
+        policy.replace({"policy.json": json.dumps(limits)})
+        deadline = time.monotonic() + 20
+        while reloads() < before + 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def reloads() -> int:
+        return sum(line["message"] == "reloaded" for line in server.log)
+
+    with serving(models.save(models.mlp(), tmp_path), *options) as server:
+        assert asked(20) == {200: 20}
+        settle({"quota": {"requestsPerSecond": 0.001, "burst": 7}})
+        assert asked(60) == {200: 7, 429: 53}
+        each = {"requestsPerSecond": 0.001, "burst": 5}
+        settle({"quota": {"perClient": each}, "access": {"mode": "APIKey"}})
+        assert asked(60) == {200: 5, 429: 55}
+
+
+def test_requests_in_work_are_counted_over_all_workers(tmp_path: Path) -> None:
+    """A request is in work from its head on, and one that is too much is refused before its body comes."""
+    policy = Mount(tmp_path / "policy", {"policy.json": '{"quota": {"maxConcurrentRequests": 2}}'})
+    body = json.dumps(GOOD).encode() + b" " * 1_000_000
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+    options = ("--workers", "3", "--policy-dir", str(policy.path))
+    with serving(models.save(models.mlp(), tmp_path), *options) as server, contextlib.ExitStack() as connections:
+        clients = [connections.enter_context(server.connect()) for _ in range(12)]
+        for client in clients:
+            client.sendall(head)
+        refused, _, _ = select.select(clients, [], [], 10)
+        deadline = time.monotonic() + 10
+        while len(refused) < 10 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            refused, _, _ = select.select(clients, [], [], 0)
+        assert [client.recv(65536).partition(b"\r\n")[0] for client in refused] == [
+            b"HTTP/1.1 429 Too Many Requests"
+        ] * 10
+        let_in = [client for client in clients if client not in refused]
+        for client in let_in:
+            client.sendall(body)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert [server.infer(GOOD)[0] for _ in range(12)] == [200] * 12
 
 
 def children(server: Serving) -> list[int]:
