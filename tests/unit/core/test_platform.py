@@ -26,6 +26,13 @@ def models(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of the se
     return {"models": settings}
 
 
+def up(path: str) -> dict[str, Any]:
+    return {"model": {"uri": f"https://m.example/a{path}"}}
+
+
+BELOW = models(allowedUriPrefixes=["https://m.example/a/"])
+
+
 @pytest.mark.parametrize(
     ("spec", "platform", "says"),
     [
@@ -45,6 +52,11 @@ def models(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of the se
         pytest.param({}, models(allowedUriPrefixes=["https://m.example/", "s3://models/"]), None, id="one of two"),
         pytest.param(ON_A_CLAIM, models(allowedUriPrefixes=["s3://models/"]), "elsewhere", id="a claim is elsewhere"),
         pytest.param(ON_A_CLAIM, models(allowedUriPrefixes=["pvc://models/fraud/"]), None, id="a claim, allowed"),
+        pytest.param(up("/../b/m.onnx"), BELOW, "by its dots leads, elsewhere", id="a way up past the prefix"),
+        pytest.param(up("/%2E./b/m.onnx"), BELOW, "by its dots leads, elsewhere", id="an encoded way up"),
+        pytest.param(up("/x/..?m.onnx"), BELOW, "by its dots leads, elsewhere", id="a way up before a query"),
+        pytest.param(up("/.hidden/..x/v1..2/m.onnx"), BELOW, None, id="dots in names"),
+        pytest.param(up("/../b/m.onnx"), {}, None, id="a way up where all is allowed"),
         pytest.param(ON_A_CLAIM, models(requireSha256=True), "State it", id="no digest of a model on a claim"),
     ],
 )

@@ -1,5 +1,6 @@
 """What a platform allows: a spec that is right by itself may still ask for what there is not, or may not be."""
 
+import re
 from typing import Final
 
 from serinus.api.v1beta1 import InferenceServiceSpec
@@ -21,6 +22,9 @@ _NO_TLS_TO_PODS: Final = (
     "spec.server.tls: this platform's Gateway would speak to the pods without TLS. Set spec.canary.traffic.mode: "
     "Replicas, so that clients call the Service itself, at port 443; or leave out spec.server.tls."
 )
+
+_DOTS: Final = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
+"""A part of a path that web servers take for the folder above, or for none."""
 
 _NO_DIGEST: Final = (
     "spec.model.sha256: this platform serves no model whose digest is not stated (models.requireSha256 of the chart). "
@@ -44,9 +48,10 @@ def _unfit_model(spec: InferenceServiceSpec, models: ModelSettings) -> str | Non
     if models.require_sha256 and spec.model.sha256 is None:
         return _NO_DIGEST
     allowed = models.allowed_uri_prefixes
-    if allowed and not spec.model.uri.startswith(allowed):
+    if allowed and (not spec.model.uri.startswith(allowed) or _DOTS.search(spec.model.uri)):
         return (
             f"spec.model.uri: this platform serves models from {', '.join(allowed)} alone (models.allowedUriPrefixes "
-            f"of the chart), and {spec.model.uri} is elsewhere. Put the model there, or ask the platform team."
+            f"of the chart), and {spec.model.uri} is, or by its dots leads, elsewhere. Put the model there, or ask the "
+            "platform team."
         )
     return None
