@@ -76,8 +76,8 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane() -> Iterator[ControlPlane]:
-    """Start etcd and kube-apiserver; end them, and remove all that they wrote, at the end.
+def control_plane(*options: str) -> Iterator[ControlPlane]:
+    """Start etcd and kube-apiserver, with further `options`; end them, and remove all that they wrote, at the end.
 
     They also end when the thread that called this does. Raises ClusterError when they do not come up.
     """
@@ -90,7 +90,10 @@ def control_plane() -> Iterator[ControlPlane]:
         url = f"https://127.0.0.1:{secure_port}"
         processes = [
             stack.enter_context(_process(directory, command))
-            for command in (_etcd(directory, client_port, peer_port), _apiserver(directory, client_port, secure_port))
+            for command in (
+                _etcd(directory, client_port, peer_port),
+                [*_apiserver(directory, client_port, secure_port), *options],
+            )
         ]
         _write_kubeconfig(directory / "admin.kubeconfig", url, directory / "apiserver.crt", token)
         api = stack.enter_context(_api_client(directory / "admin.kubeconfig"))

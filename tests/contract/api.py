@@ -7,6 +7,9 @@ from typing import Any, Final
 from kubernetes import client
 
 from serinus.adapters.kube import object_path
+from serinus.api import crd
+from serinus.api.v1beta1 import GROUP, PLURAL
+from tests.cluster.control_plane import ControlPlane
 from tests.contract.manifests import Manifest
 
 MERGE: Final = "application/merge-patch+json"
@@ -71,3 +74,9 @@ def patch(
 def delete(api: client.ApiClient, manifest: Manifest) -> Manifest:
     """Delete an object, and not what it owns: nobody collects garbage here."""
     return send(api, "DELETE", object_path(manifest))
+
+
+def install_crd(server: ControlPlane) -> None:
+    """Give the API server the CustomResourceDefinition."""
+    server.kubectl("apply", "-f", str(crd.GENERATED_FILES[0]))
+    server.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{PLURAL}.{GROUP}")

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from serinus.api import crd
-from serinus.api.v1beta1 import GROUP, PLURAL
 from tests.cluster.control_plane import ControlPlane, control_plane
-from tests.contract.api import send
+from tests.contract.api import install_crd, send
 from tests.contract.world import World
 
 _numbers = itertools.count(1)
@@ -18,8 +16,7 @@ _numbers = itertools.count(1)
 def server() -> Iterator[ControlPlane]:
     """The API server."""
     with control_plane() as running:
-        running.kubectl("apply", "-f", str(crd.GENERATED_FILES[0]))
-        running.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{PLURAL}.{GROUP}")
+        install_crd(running)
         yield running
 
 

@@ -1,7 +1,7 @@
 """Reconciling one InferenceService: read, decide, write the intent to status, then make the world match."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +18,7 @@ from serinus.core.access_control import access_controlled
 from serinus.core.command import Command, parse_command
 from serinus.core.desired import as_begun, desired, service_url
 from serinus.core.identity import Identity
+from serinus.core.matching import matches, not_kept
 from serinus.core.observe import Children, Observed, observe
 from serinus.core.plan import Action, Apply, Delete, Scale, plan
 from serinus.core.platform import unfit_here
@@ -46,6 +47,10 @@ REFUSED_RETRY: Final = timedelta(minutes=1)
 """When a write that was refused for good is tried again, in case the reason has been put right."""
 
 
+class _NotKeptError(Exception):
+    """An object is there, and is not as it was applied."""
+
+
 @dataclass(slots=True)
 class _Memory:
     """What is remembered of a service between visits. It may be lost: all else is in the status."""
@@ -55,6 +60,8 @@ class _Memory:
     """Why a write of the last visit was refused."""
     failed_look: tuple[datetime, MetricsUnavailableError] | None = None
     """The last look at the metrics, if it failed."""
+    not_kept: dict[str, tuple[Manifest, datetime]] = field(default_factory=dict)
+    """Objects, by kind and name, that were applied and are not kept like that, and when that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,19 +274,22 @@ class Reconciler:
         """
         memory = self._memory(service)
         refusals: dict[str, str] = {}
+        changed: list[str] = []
         for action in actions:
             if isinstance(action, Scale) and action.name in refusals:
                 continue
             try:
-                self._carry_out(action)
+                self._carry_out(action, memory)
             except NamespaceTerminatingError:
                 # The service goes with its namespace: what is refused now is not tried again.
                 going = f"Namespace {service['metadata']['namespace']} is being deleted: nothing is created in it."
                 before, memory.refusal = memory.refusal, going
                 return None if before == going else timedelta()
+            except _NotKeptError as error:
+                changed.append(str(error))
             except ApiRefusedError as error:
                 refusals[action.name if isinstance(action, Scale) else action.manifest["metadata"]["name"]] = str(error)
-        before, memory.refusal = memory.refusal, " ".join(refusals.values()) or None
+        before, memory.refusal = memory.refusal, " ".join((*refusals.values(), *changed)) or None
         if memory.refusal is None:
             return None if before is None else timedelta()
         if memory.refusal == before:
@@ -287,27 +297,38 @@ class Reconciler:
         self._recorder.event(service, "Warning", "WriteRefused", memory.refusal)
         return timedelta()
 
-    def _carry_out(self, action: Action) -> None:
+    def _carry_out(self, action: Action, memory: _Memory) -> None:
         match action:
             case Apply(manifest, exists, replicas):
-                self._apply(manifest, force=exists, replicas=replicas)
+                self._apply(manifest, memory, force=exists, replicas=replicas)
             case Scale(namespace, name, replicas):
                 self._kube.scale(namespace, name, replicas)
             case Delete(manifest):
                 self._kube.delete(manifest)
 
-    def _apply(self, manifest: Manifest, *, force: bool, replicas: int | None) -> None:
-        """Apply an object. A new one is not forced: one of that name that is somebody else's is left alone."""
+    def _apply(self, manifest: Manifest, memory: _Memory, *, force: bool, replicas: int | None) -> None:
+        """Apply an object. A new one is not forced: one of that name that is somebody else's is left alone.
+
+        Where something keeps changing what is applied, it is not fought but told, and tried again after a while.
+        """
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        key, now = f"{kind} {name}", self._clock()
+        former, at = memory.not_kept.get(key, (None, now))
+        if former == manifest and now < at + REFUSED_RETRY:
+            raise _NotKeptError(not_kept(manifest))
         try:
-            self._kube.apply(manifest, force=force, replicas=replicas)
+            kept = self._kube.apply(manifest, force=force, replicas=replicas)
         except ApiConflictError as error:
             if force:
                 raise
-            kind, name = manifest["kind"], manifest["metadata"]["name"]
             raise ApiRefusedError(
                 f"{kind} {name} is there already and belongs to somebody else; rename the InferenceService, or "
                 f"remove that {kind}. ({error})"
             ) from error
+        if not matches(manifest, kept):
+            memory.not_kept[key] = manifest, now
+            raise _NotKeptError(not_kept(manifest))
+        memory.not_kept.pop(key, None)
 
 
 def _identity(service: Manifest) -> Identity:

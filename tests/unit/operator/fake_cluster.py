@@ -45,6 +45,8 @@ class FakeCluster:
         self.calls: list[str] = []
         self.failures: dict[str, Exception] = {}
         """Raised in place of the calls that begin so."""
+        self.webhook: Callable[[Manifest], None] = lambda _: None
+        """Changes what is applied."""
         self.unready: set[str] = set()
         """Versions of which no pod becomes ready."""
         self._version = 1
@@ -59,6 +61,7 @@ class FakeCluster:
             if present is not None and not force:
                 raise ApiConflictError(f"{_told(manifest)}: conflict with kubectl")
             merged = _merged(present or {}, manifest)
+            self.webhook(merged)
             merged["metadata"].setdefault("uid", f"uid-{key[0]}-{key[1]}")
             merged["metadata"]["resourceVersion"] = self._next_version()
             if manifest["kind"] == "Deployment":

@@ -444,6 +444,36 @@ def test_what_is_refused_no_longer_is_reported_no_longer() -> None:
     assert bench.cluster.condition("Stalled") is None
 
 
+def _mirror(manifest: Manifest) -> None:
+    if manifest["kind"] == "Deployment":
+        manifest["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/s:1"
+
+
+def test_a_webhook_that_changes_what_is_applied_is_told_and_not_fought() -> None:
+    """Each of the two would see the other's write, and write again. The service itself goes on."""
+    bench = Bench()
+    bench.cluster.webhook = _mirror
+    bench.run_until("Stable")
+    stalled = bench.cluster.condition("Stalled")
+    assert stalled is not None
+    deployment = f"Deployment fraud-{bench.cluster.revision_of('1')}"
+    assert stalled["message"] == (
+        f"{deployment} is not kept as it is applied: an admission webhook of the cluster changes it. Ask those who run "
+        "it to leave that field alone."
+    )
+    bench.cluster.take_calls()
+    assert bench.visit().again_after == REFUSED_RETRY
+    assert bench.cluster.take_calls() == []
+    bench.cluster.edit(autoscaling={"minReplicas": 5})
+    bench.settle()
+    assert [call for call in bench.cluster.take_calls() if call.startswith("scale")] != []
+    bench.cluster.webhook = lambda _: None
+    bench.clock.now += REFUSED_RETRY
+    bench.settle()
+    assert f"apply {deployment}" in bench.cluster.take_calls()
+    assert bench.cluster.condition("Stalled") is None
+
+
 def test_one_refused_write_does_not_hold_up_the_others() -> None:
     bench = mid_canary()
     new = bench.cluster.revision_of("2")

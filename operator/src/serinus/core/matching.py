@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -34,6 +34,18 @@ def matches(wanted: JsonValue, live: JsonValue, name: str = "") -> bool:
     if name in _QUANTITIES and wanted is not None and live is not None:
         return wanted == live or _amount(str(wanted)) == _amount(str(live))
     return wanted == live
+
+
+def not_kept(wanted: Mapping[str, Any]) -> str:
+    """What is said of an object that, right after it was applied, is not as it is wanted."""
+    told = f"{wanted['kind']} {wanted['metadata']['name']} is not kept as it is applied: "
+    volumes = wanted.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", ())
+    if any("image" in volume for volume in volumes):
+        return (
+            f"{told}the API server may leave out the image volume with the model, as older ones do. It takes "
+            "Kubernetes 1.35, or the feature gate ImageVolume: ask the platform team, or have the model elsewhere."
+        )
+    return f"{told}an admission webhook of the cluster changes it. Ask those who run it to leave that field alone."
 
 
 def _list_matches(wanted: list[JsonValue], live: JsonValue, name: str) -> bool:
