@@ -78,6 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, b"<Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>")
 
+    def do_CONNECT(self) -> None:
+        """As a proxy that reaches nobody."""
+        self.store.requests.append((f"CONNECT {self.path}", {}))
+        self.answer(502)
+
     def end_headers(self) -> None:
         """With what every object store says of an object."""
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
@@ -425,6 +430,17 @@ def test_a_redirect_to_another_place(tmp_path: Path, store: Store, fetch: Fetch)
     store.failing["/m.onnx"] = [lambda handler: handler.answer(302, Location="ftp://host/m?token=1")]
     code, message = fetch(f"{store.url}/m.onnx", "--allow-http")
     assert (code, message) == (10, "InvalidURI: refused a redirect to 'ftp://host/m': not https")
+
+
+def test_a_proxy_is_asked_for_a_tunnel(store: Store, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment of the container names one."""
+    monkeypatch.setenv("https_proxy", store.url)
+    code, message = fetch("https://models.example/m.onnx")
+    assert (code, message) == (
+        13,
+        "Unreachable: https://models.example/m.onnx: Tunnel connection failed: 502 Bad Gateway",
+    )
+    assert {path for path, _ in store.requests} == {"CONNECT models.example:443"}
 
 
 @pytest.mark.parametrize(

@@ -106,16 +106,15 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 class _HttpConnection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = _connected(self.host, self.port, self.timeout)
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the base class's own
+        super().__init__(*args, **options)
+        self._create_connection = _connected  # what connects, before any tunnel through a proxy
 
 
 class _HttpsConnection(http.client.HTTPSConnection):
-    _context: Any  # the standard library's own
-
-    def connect(self) -> None:
-        plain = _connected(self.host, self.port, self.timeout)
-        self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the base class's own
+        super().__init__(*args, **options)
+        self._create_connection = _connected
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -128,13 +127,16 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(_HttpsConnection, req)
 
 
-def _connected(host: str, port: int, timeout: float | None) -> socket.socket:
+def _connected(
+    place: tuple[str, int], timeout: float | None = None, source_address: tuple[str, int] | None = None
+) -> socket.socket:
     """A connection to one of the addresses of a host; the one that is checked is the one that is used."""
+    host, port = place
     failure: OSError | None = None
     for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         _require_public(host, str(address[0]))
         try:
-            return socket.create_connection((str(address[0]), port), timeout)
+            return socket.create_connection((str(address[0]), port), timeout, source_address)
         except OSError as error:
             failure = error
     raise failure or OSError(f"{host} has no address")
