@@ -1,6 +1,5 @@
-"""What is installed once, outside the checkout: an environment for each peer, and ghz, which loads gRPC."""
+"""What is installed once, outside the checkout: an environment for each peer."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from tests.cluster import cache
 
 PEERS = Path(__file__).parent / "peers"
-_GHZ = "github.com/bojand/ghz/cmd/ghz@v0.120.0"
 
 
 def peer_python(name: str) -> Path:
@@ -25,16 +23,6 @@ def peer_python(name: str) -> Path:
             done.touch()
         cache.mark_used(folder)
     return python
-
-
-def ghz() -> Path:
-    """The load generator for gRPC, built with Go."""
-    folder = _folder() / _GHZ.rpartition("@")[2]
-    with cache.locked("ghz"):
-        if not (folder / "ghz").exists():
-            print("building ghz", file=sys.stderr)
-            subprocess.run(["go", "install", _GHZ], check=True, env={**os.environ, "GOBIN": str(folder)})
-    return folder / "ghz"
 
 
 def _folder() -> Path:

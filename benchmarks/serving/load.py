@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.serving.contenders import Running
-from benchmarks.serving.environments import ghz
 from benchmarks.serving.exchange import GRPC_METHOD, PATH, Request
 from serinus_server import grpc_api
+from tests.cluster import binaries
 
 LOAD_CORE = 1
 _TIMEOUT_SECONDS = 60
@@ -76,7 +76,7 @@ def _ghz(server: Running, request: Request, connections: int, seconds: int) -> _
         options += ["--binary-file", message.name, "--duration", f"{seconds}s", "--duration-stop", "wait"]
         options += ["--concurrency", str(connections), "--connections", str(connections), "--cpus", "1"]
         options += ["--timeout", f"{_TIMEOUT_SECONDS}s", "--format", "json"]
-        report = json.loads(_output(str(ghz()), *options, f"127.0.0.1:{server.grpc_port}"))
+        report = json.loads(_output(str(binaries.built(binaries.GHZ)), *options, f"127.0.0.1:{server.grpc_port}"))
     if set(report["statusCodeDistribution"]) != {"OK"}:
         raise RuntimeError(f"{server.contender.name}: not every call was answered: {report['statusCodeDistribution']}")
     latencies = {each["percentage"]: each["latency"] / 1e6 for each in report["latencyDistribution"]}

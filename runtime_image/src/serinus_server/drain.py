@@ -11,12 +11,12 @@ from serinus_server.readiness import Readiness
 class GrpcPort(Protocol):
     """The gRPC port as a drain sees it; where there is none, nothing of gRPC is loaded."""
 
-    async def turn_away(self) -> None:
+    def turn_away(self) -> None:
         """New clients should not come any more."""
         ...
 
-    async def finish(self, timeout: float) -> None:
-        """Stop accepting and wait for what is in work."""
+    async def finish(self, timeout: float) -> int:
+        """Stop accepting and wait for what is in work; returns how many connections were cut off."""
         ...
 
 
@@ -38,11 +38,9 @@ async def drain(
     log.event("draining", delay_seconds=delay)
     server.draining = True
     if grpc_server is not None:
-        await grpc_server.turn_away()
+        grpc_server.turn_away()
     await asyncio.sleep(delay)
     server.stop_accepting()
-    if grpc_server is None:
-        cut_off = await server.finish(timeout)
-    else:
-        cut_off, _ = await asyncio.gather(server.finish(timeout), grpc_server.finish(timeout))
+    servers: list[HttpServer | GrpcPort] = [server] if grpc_server is None else [server, grpc_server]
+    cut_off = sum(await asyncio.gather(*(each.finish(timeout) for each in servers)))
     log.event("drained", level="warning" if cut_off else "info", connections_cut_off=cut_off)

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final, Protocol
 
+from serinus_server.accepting import Port
 from serinus_server.http_connection import Connection
 from serinus_server.http_message import Handler
-from serinus_server.listening import BACKLOG, listen, share
 from serinus_server.settings import ServeSettings
 from serinus_server.tls import Certificate
 
 _CHECK_INTERVAL_SECONDS: Final = 0.5
-_HANDSHAKE_SECONDS: Final = 10.0
-_SHUTDOWN_SECONDS: Final = 2.0
 
 
 class Routes(Protocol):
@@ -34,7 +32,7 @@ class HttpServer:
         self, settings: ServeSettings, port: int, routes: Routes, certificate: Certificate | None = None
     ) -> None:
         """With a `certificate` it speaks HTTPS; port 0 takes a free one."""
-        self._host, self._port = settings.host, port
+        self._address = settings.host, port
         self.connections: set[Connection] = set()
         self._certificate = certificate
         self.requires_client_certificate = certificate is not None and certificate.authorities is not None
@@ -46,6 +44,7 @@ class HttpServer:
         self.max_connection_age = settings.max_connection_age
         self.unparsable: Handler = routes.unparsable
         self.resolve: Callable[[bytes, bytes], Handler] = routes.resolve
+        self._port = Port(lambda: Connection(self))
         self._clock: asyncio.TimerHandle | None = None
 
     async def start(self, *, joins: bool = False) -> int:
@@ -53,42 +52,22 @@ class HttpServer:
 
         Raises OSError if the address is taken or not this machine's.
         """
-        self._listener = await asyncio.to_thread(listen, self._host, self._port, joins=joins)
-        self._server = await self._accept(self._certificate)
+        context = None if self._certificate is None else self._certificate.context
+        port = await self._port.listen(*self._address, context, joins=joins)
         self._tick()
-        return int(self._listener.getsockname()[1])
+        return port
 
     async def use_certificate(self, certificate: Certificate) -> None:
-        """Show new connections another one; those that are there stay.
-
-        Nothing of the former one is left for them, neither its authorities nor its sessions, and none is refused
-        meanwhile: both accept from the same socket until the former one ends.
-        """
-        former, self._server = self._server, await self._accept(certificate)
-        former.close()
-
-    async def _accept(self, certificate: Certificate | None) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        listener = self._listener.dup()
-        if certificate is None:
-            return await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
-        return await loop.create_server(
-            lambda: Connection(self),
-            sock=listener,
-            backlog=BACKLOG,
-            ssl=certificate.context,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-        )
+        """Show new connections another one; those that are there stay."""
+        await self._port.use(certificate.context)
 
     def share(self) -> None:
         """Let other workers listen at the same address."""
-        share(self._listener)
+        self._port.share()
 
     def stop_accepting(self) -> None:
         """Refuse new connections from here on."""
-        self._server.close()
-        self._listener.close()
+        self._port.close()
 
     async def finish(self, timeout: float) -> int:
         """Wait for what is in work, for at most `timeout` seconds, then close.

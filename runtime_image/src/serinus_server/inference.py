@@ -134,11 +134,21 @@ class Inference:
         assert gate is not None and entry is not None and entry.pending is not None  # noqa: S101 - undecided
 
         def identified(pending: PendingVerdict) -> None:
-            if not pending.cancelled():
+            if entry.pending is pending and not pending.cancelled():  # otherwise the call has ended meanwhile
                 refusal = gate.identify(entry, pending.result())
                 decided(refusal and self.rejected(refusal))
 
         entry.pending.add_done_callback(identified)
+
+    def announced(self, call: Call, size: int) -> Refusal | None:
+        """A request that was let in without telling its size will have so many bytes; why it may not go on, or None."""
+        self._admission.leave(call.admitted_bytes)
+        reason = self._admission.refusal(size)
+        self._admission.enter(call.admitted_bytes)
+        if reason is not None:
+            return self._refuse(reason)
+        self.arrived(call, size)
+        return None
 
     def arrived(self, call: Call, size: int) -> None:
         """The whole request has come, and has `size` bytes."""

@@ -52,7 +52,7 @@ class _Lead:
         service = Service(settings, log, self._board)
         siblings = Siblings(log)
         await service.mounts.load()
-        port, grpc_port = await service.listen(may_share=self._capacity > 1)
+        port, grpc_port = await service.listen()
         log.event(
             "listening",
             host=settings.host,
@@ -68,7 +68,7 @@ class _Lead:
         choice = choose(settings.workers, self._situation(findings))
         self._board.expect(choice.workers)
         if choice.workers > 1:
-            service.share_port()
+            service.share_ports()
             there = replace(settings, http_port=port, grpc_port=grpc_port)
             await self._start(siblings, choice.workers, there, findings)
         becoming_ready = asyncio.ensure_future(service.become_ready(model, findings, choice.workers))

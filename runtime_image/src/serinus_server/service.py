@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,6 @@ from serinus_server.executor import Executor
 from serinus_server.http_server import HttpServer
 from serinus_server.infer_handler import InferHandler
 from serinus_server.inference import Inference
-from serinus_server.listening import listen, share
 from serinus_server.log import JsonLog
 from serinus_server.metrics import Metrics
 from serinus_server.model import Model
@@ -69,10 +67,10 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         asyncio.get_running_loop().set_exception_handler(self._unexpected)
 
-    async def listen(self, *, may_share: bool, joins: bool = False) -> tuple[int, int | None]:
+    async def listen(self, *, joins: bool = False) -> tuple[int, int | None]:
         """Read what is mounted and listen; returns the ports of HTTP and gRPC.
 
-        With `may_share` other workers may come to listen at the same ports, with `joins` the first one does already.
+        With `joins` the first worker listens at the same ports already.
 
         Raises FatalError if what is mounted cannot be used, OSError if a port cannot be had.
         """
@@ -81,7 +79,7 @@ class Service:
         port = await self._server.start(joins=joins)
         grpc_port = self._settings.grpc_port
         if grpc_port is not None:
-            grpc_port = await self._listen_for_grpc(grpc_port, reserves=may_share and not joins, shares=may_share)
+            grpc_port = await self._listen_for_grpc(grpc_port, joins=joins)
         watching = self.mounts.watch()
         if watching is not None:
             self._tasks.append(watching)
@@ -99,33 +97,22 @@ class Service:
         self._monitoring = HttpServer(self._settings, port, routes)
         return await self._monitoring.start()
 
-    async def _listen_for_grpc(self, port: int, *, reserves: bool, shares: bool) -> int:
-        if not reserves:
-            return await self._start_grpc(port, shares)
-        # gRPC takes no socket; this one makes sure that nobody else has the port.
-        reservation = await asyncio.to_thread(listen, self._settings.host, port)
-        with reservation:
-            share(reservation)
-            return await self._start_grpc(reservation.getsockname()[1], shares)
-
-    async def _start_grpc(self, port: int, shares_port: bool) -> int:
+    async def _listen_for_grpc(self, port: int, *, joins: bool) -> int:
         """Listen for gRPC, too; loaded only then, as it takes memory and time."""
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log is not JSON
         from serinus_server.grpc_api.server import GrpcServer  # noqa: PLC0415
-        from serinus_server.grpc_api.service import InferenceService  # noqa: PLC0415
 
-        name, version = self._settings.model_name, self._settings.model_version
         gate = self.mounts.gate
         access = gate.access if gate else None
-        service = InferenceService(name, version, self._inference, self._readiness, self._access_log, access)
-        self._grpc_server = GrpcServer(
-            self._settings, port, service, lambda: self.mounts.certificate, shares_port=shares_port
-        )
-        return await self._grpc_server.start()
+        server = GrpcServer(self._settings, self._inference, self._readiness, self._access_log, access)
+        self.mounts.on_certificate(server.use_certificate)
+        self._grpc_server = server
+        return await server.start(port, self.mounts.certificate, joins=joins)
 
-    def share_port(self) -> None:
-        """Let other workers listen for HTTP at the same address."""
+    def share_ports(self) -> None:
+        """Let other workers listen at the same addresses."""
         self._server.share()
+        if self._grpc_server is not None:
+            self._grpc_server.share()
 
     async def become_ready(self, model: Model, findings: Findings, workers: int) -> str:
         """Answer inferences, as one of so many workers, and wait until all do; returns the way of running."""
@@ -144,7 +131,7 @@ class Service:
         while not (self._board.serving or self._board.draining):
             await asyncio.sleep(_LOOK_SECONDS)
         if self._grpc_server is not None:
-            await self._grpc_server.become_ready()
+            self._grpc_server.become_ready()
         return "inline" if executor.runs_inline else f"{threads} threads"
 
     async def drain(self, delay: float) -> None:

@@ -22,15 +22,13 @@ class InvalidCertificateError(ValueError):
 class Certificate:
     """A certificate with its key; clients have to have one of the `authorities`, if there are any. PEM.
 
-    It is valid until `expires`, in seconds since 1970.
-    `context` is the same for Python's own TLS. It lets clients without a certificate connect, as probes and scrapes
-    have none, and refuses one of another authority.
+    It is valid until `expires`, in seconds since 1970. The `context` for HTTP lets clients without a certificate
+    connect, as probes and scrapes have none, and refuses one of another authority. `grpc_context` refuses both.
     """
 
-    chain: bytes
-    key: bytes
     authorities: bytes | None
     context: ssl.SSLContext
+    grpc_context: ssl.SSLContext
     expires: float
 
 
@@ -39,12 +37,29 @@ def read_certificate(folder: Path) -> Certificate:
 
     Raises InvalidCertificateError, or OSError.
     """
-    chain, key = (folder / CERTIFICATE_FILE).read_bytes(), (folder / KEY_FILE).read_bytes()
+    chain = (folder / CERTIFICATE_FILE).read_bytes()
+    (folder / KEY_FILE).read_bytes()  # ssl's own error does not name the file that is not there
     authorities_file = folder / AUTHORITIES_FILE
     authorities = authorities_file.read_bytes() if authorities_file.exists() else None
+    context = _context(folder, authorities, "http/1.1", ssl.CERT_OPTIONAL)
+    try:
+        expires = _expires(context, chain)
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidCertificateError(f"{folder / CERTIFICATE_FILE} is no server's certificate: {error}") from error
+    if expires <= time.time():
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(expires))
+        raise InvalidCertificateError(f"{folder / CERTIFICATE_FILE} has expired at {when}")
+    return Certificate(authorities, context, _context(folder, authorities, "h2", ssl.CERT_REQUIRED), expires)
+
+
+def _context(folder: Path, authorities: bytes | None, protocol: str, mode: ssl.VerifyMode) -> ssl.SSLContext:
+    """A context for one protocol; the mode holds where there are authorities.
+
+    Raises InvalidCertificateError.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     try:
         # A key that needs a password is an error, and no question on a terminal.
         context.load_cert_chain(folder / CERTIFICATE_FILE, folder / KEY_FILE, password="")
@@ -55,16 +70,10 @@ def read_certificate(folder: Path) -> Certificate:
         try:
             context.load_verify_locations(cadata=authorities.decode("ascii"))
         except (ssl.SSLError, ValueError) as error:
-            raise InvalidCertificateError(f"{authorities_file} holds no certificates in PEM: {error}") from error
-        context.verify_mode = ssl.CERT_OPTIONAL
-    try:
-        expires = _expires(context, chain)
-    except (ssl.SSLError, ValueError) as error:
-        raise InvalidCertificateError(f"{folder / CERTIFICATE_FILE} is no server's certificate: {error}") from error
-    if expires <= time.time():
-        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(expires))
-        raise InvalidCertificateError(f"{folder / CERTIFICATE_FILE} has expired at {when}")
-    return Certificate(chain, key, authorities, context, expires)
+            message = f"{folder / AUTHORITIES_FILE} holds no certificates in PEM: {error}"
+            raise InvalidCertificateError(message) from error
+        context.verify_mode = mode
+    return context
 
 
 def _expires(context: ssl.SSLContext, chain: bytes) -> float:

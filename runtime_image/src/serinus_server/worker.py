@@ -51,7 +51,7 @@ async def _work(order: Order, log: JsonLog) -> None:
     await service.mounts.load()
     # Nothing comes to this process before it listens, so it may as well do that when it can answer.
     model = await asyncio.to_thread(prepare_again, settings, order.findings)
-    await service.listen(may_share=True, joins=True)
+    await service.listen(joins=True)
     await service.become_ready(model, order.findings, order.workers)
     number = await asked_to_stop
     await service.drain(settings.drain_delay if number is signal.SIGTERM else 0.0)

@@ -92,6 +92,8 @@ HELM = Package("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
 COREDNS = Package("coredns", "github.com/coredns/coredns", "v1.15.0")
 METRICS_SERVER = Package("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.9.0")
 VERSITYGW = Package("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
+H2SPEC = Package("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible")
+GHZ = Package("ghz", "github.com/bojand/ghz/cmd/ghz", "v0.120.0")
 ENVOY_GATEWAY = Package("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway", "v1.9.1")
 
 

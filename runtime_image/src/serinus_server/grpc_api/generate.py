@@ -1,4 +1,4 @@
-"""Writes the messages' Python module from the .proto file: `python -m serinus_server.grpc_api.generate`.
+"""Writes the messages' Python modules from the .proto files: `python -m serinus_server.grpc_api.generate`.
 
 A developer's tool: it needs grpcio-tools, which the server does not.
 """
@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-_PROTO: Final = Path(__file__).with_name("open_inference_grpc.proto")
+_FOLDER: Final = Path(__file__).parent
+_PROTOS: Final = ("open_inference_grpc", "health")
 _SHARED_POOL: Final = "_descriptor_pool.Default()"
 # Clients of the protocol bring their own copy of the same messages. In a process that has both, they would clash.
 _OWN_POOL: Final = "_descriptor_pool.DescriptorPool()"
@@ -19,26 +20,27 @@ def generated() -> dict[str, str]:
     from grpc_tools import protoc  # noqa: PLC0415 - not there in the server's image
 
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [f"-I{_PROTO.parent}", f"--python_out={folder}", f"--pyi_out={folder}", str(_PROTO)]
-        status = protoc.main(["protoc", *arguments])
+        protos = [f"{name}.proto" for name in _PROTOS]
+        status = protoc.main(["protoc", f"-I{_FOLDER}", f"--python_out={folder}", f"--pyi_out={folder}", *protos])
         if status != 0:
             raise RuntimeError(f"protoc ended with {status}")
         files = {path.name: path.read_text() for path in sorted(Path(folder).iterdir())}
-    module = f"{_PROTO.stem}_pb2.py"
-    if _SHARED_POOL not in files[module]:
-        raise RuntimeError(f"protoc's {module} does not say {_SHARED_POOL} any more")
-    files[module] = files[module].replace(_SHARED_POOL, _OWN_POOL)
+    for name in _PROTOS:
+        module = f"{name}_pb2.py"
+        if _SHARED_POOL not in files[module]:
+            raise RuntimeError(f"protoc's {module} does not say {_SHARED_POOL} any more")
+        files[module] = files[module].replace(_SHARED_POOL, _OWN_POOL)
     return files
 
 
 def main() -> None:
     """Write the files, or with `--check` compare them."""
     for name, content in generated().items():
-        path = _PROTO.with_name(name)
+        path = _FOLDER / name
         if "--check" not in sys.argv[1:]:
             path.write_text(content)
         elif not path.is_file() or path.read_text() != content:
-            sys.exit(f"{path} is not what {_PROTO.name} gives; run make generate")
+            sys.exit(f"{path} is not what its .proto file gives; run make generate")
 
 
 if __name__ == "__main__":

@@ -1,100 +1,112 @@
-"""The gRPC port: the inference service and the standard health service."""
+"""The gRPC port: its calls, its connections, and the clock that watches over them."""
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Mapping
 from typing import Final
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
-
-from serinus_server.grpc_api.service import SERVICE_NAME, InferenceService
-from serinus_server.listening import EVERY_ADDRESS
+from serinus_server.accepting import Port
+from serinus_server.access import Access
+from serinus_server.access_log import AccessLog
+from serinus_server.grpc_api.call import Method
+from serinus_server.grpc_api.connection import Connection
+from serinus_server.grpc_api.health import Health
+from serinus_server.grpc_api.infer_method import InferMethod
+from serinus_server.grpc_api.model_methods import ModelMethods
+from serinus_server.grpc_api.open_inference_grpc_pb2 import DESCRIPTOR
+from serinus_server.grpc_api.served import Served
+from serinus_server.http2.session import Limits
+from serinus_server.inference import Inference
+from serinus_server.readiness import Readiness
 from serinus_server.settings import ServeSettings
 from serinus_server.tls import Certificate
 
-_WHOLE_SERVER: Final = ""
+_SERVICE: Final = DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_CHECK_INTERVAL_SECONDS: Final = 0.1
+_MAX_MESSAGE_BYTES: Final = 2**31 - 2**16  # as much as the window of a stream can allow
 
 
 class GrpcServer:
-    """Listens, and tells the health service's watchers when the model is ready and when the server leaves."""
+    """Accepts connections; holds what they share."""
 
     def __init__(
         self,
         settings: ServeSettings,
-        port: int,
-        service: InferenceService,
-        certificate: Callable[[], Certificate | None],
-        *,
-        shares_port: bool,
+        inference: Inference,
+        readiness: Readiness,
+        log: AccessLog,
+        access: Access | None,
     ) -> None:
-        """Asks for the `certificate` at start and at every new connection; without one there is no encryption."""
-        self._certificate = certificate
-        self._address = f"{_host(settings.host)}:{port}"
-        self._health = health.HealthServicer()
-        age = int(settings.max_connection_age * 1000)
-        options = [
-            ("grpc.max_receive_message_length", settings.max_body_size),
-            ("grpc.max_send_message_length", -1),
-            # Beyond these a client queues its calls by itself, instead of being told to come back later.
-            ("grpc.max_concurrent_streams", 2 * settings.max_in_flight + 100),
-            ("grpc.max_connection_age_ms", age),  # clients reconnect now and then, so that new pods get their share
-            ("grpc.max_connection_age_grace_ms", int(settings.request_timeout * 1000)),
-            ("grpc.max_connection_idle_ms", int(settings.keep_alive_timeout * 1000)),
-            ("grpc.so_reuseport", int(shares_port)),  # otherwise a port that is taken is an error
-        ]
-        self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers((service.handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._host = settings.host
+        self._health = Health([_SERVICE])
+        self._port = Port(lambda: Connection(self))
+        self._clock: asyncio.TimerHandle | None = None
+        served = Served(settings.model_name, settings.model_version)
+        message_limit = min(settings.max_body_size, _MAX_MESSAGE_BYTES)
+        infer = f"/{_SERVICE}/ModelInfer"
+        methods: dict[str, Method] = {infer: InferMethod(served, inference, log, infer, message_limit)}
+        for name, method in ModelMethods(served, readiness, access).by_name().items():
+            methods[f"/{_SERVICE}/{name}"] = method
+        methods.update(self._health.methods())
+        self.methods: Mapping[bytes, Method] = {path.encode(): method for path, method in methods.items()}
+        # Beyond these a client queues its calls by itself, instead of being told to come back later.
+        self.limits = Limits(2 * settings.max_in_flight + 100, settings.max_body_size)
+        self.connections: set[Connection] = set()
+        self.request_timeout = settings.request_timeout
+        self.keep_alive_timeout = settings.keep_alive_timeout
+        self.max_connection_age = settings.max_connection_age
 
-    async def start(self) -> int:
-        """Listen; returns the port.
+    async def start(self, port: int, certificate: Certificate | None, *, joins: bool) -> int:
+        """Listen, with `joins` where another worker does already; returns the port.
 
         Raises OSError if the address is taken or not this machine's.
         """
-        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+        context = None if certificate is None else certificate.grpc_context
         try:
-            port = self._add_port()
-        except RuntimeError as error:
-            raise OSError(f"cannot listen for gRPC on {self._address}: is it already in use?") from error
-        await self._server.start()
+            port = await self._port.listen(self._host, port, context, joins=joins)
+        except OSError as error:
+            raise OSError(f"cannot listen for gRPC on {self._host}:{port}: {error}") from error
+        self._tick()
         return port
 
-    def _add_port(self) -> int:
-        certificate = self._certificate()
-        if certificate is None:
-            return int(self._server.add_insecure_port(self._address))
-        credentials = grpc.dynamic_ssl_server_credentials(
-            _configuration(certificate),
-            lambda: _configuration(self._certificate() or certificate),
-            require_client_authentication=certificate.authorities is not None,
-        )
-        return int(self._server.add_secure_port(self._address, credentials))
+    async def use_certificate(self, certificate: Certificate) -> None:
+        """Show new connections another one; those that are there stay."""
+        await self._port.use(certificate.grpc_context)
 
-    async def become_ready(self) -> None:
+    def share(self) -> None:
+        """Let other workers listen at the same address."""
+        self._port.share()
+
+    def become_ready(self) -> None:
         """The model answers."""
-        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+        self._health.serve(serving=True)
 
-    async def turn_away(self) -> None:
+    def turn_away(self) -> None:
         """New clients should not come any more; those that do are served."""
-        await self._health.enter_graceful_shutdown()
+        self._health.serve(serving=False)
 
-    async def finish(self, timeout: float) -> None:
-        """Stop accepting and wait for what is in work, for at most `timeout` seconds."""
-        await self._server.stop(timeout)
+    async def finish(self, timeout: float) -> int:
+        """Stop accepting and wait for what is in work, for at most `timeout` seconds.
 
-    async def _tell(self, status: int) -> None:
-        for name in (_WHOLE_SERVER, SERVICE_NAME):
-            await self._health.set(name, status)
+        Returns how many connections had to be cut off with a call pending.
+        """
+        self._port.close()
+        self._health.leave()
+        for connection in list(self.connections):
+            connection.leave()
+        deadline = time.perf_counter() + timeout
+        while self.connections and time.perf_counter() < deadline:
+            await asyncio.sleep(0.02)
+        cut_off = sum(not connection.idle for connection in self.connections)
+        for connection in list(self.connections):
+            connection.abort()
+        if self._clock is not None:
+            self._clock.cancel()
+        await asyncio.sleep(0)
+        return cut_off
 
-
-def _configuration(certificate: Certificate) -> grpc.ServerCertificateConfiguration:
-    """A certificate as gRPC takes it."""
-    pair = (certificate.key, certificate.chain)
-    return grpc.ssl_server_certificate_configuration([pair], certificate.authorities)
-
-
-def _host(host: str) -> str:
-    """An address as gRPC writes it; an IPv6 wildcard takes IPv4, too."""
-    if host == EVERY_ADDRESS:
-        return "[::]"
-    return f"[{host}]" if ":" in host else host
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        for connection in list(self.connections):
+            connection.check(now)
+        self._clock = asyncio.get_running_loop().call_later(_CHECK_INTERVAL_SECONDS, self._tick)
