@@ -14,6 +14,7 @@ import asyncio
 import json
 import math
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -109,6 +110,10 @@ class OpenLoop:
 
     async def run(self, rate: float, seconds: float, stop: asyncio.Event) -> None:
         """Send until `stop` or for `seconds`, then wait for what is out; reports meanwhile."""
+        # Once: the addresses of Services and Gateways stay, and a lookup for each connection is what a busy machine's
+        # DNS cannot keep up with.
+        found = await asyncio.get_running_loop().getaddrinfo(self.address, self.port, type=socket.SOCK_STREAM)
+        self.address = str(found[0][4][0])
         begun = time.monotonic()
         out: set[asyncio.Task[None]] = set()
         next_report = begun
@@ -125,6 +130,8 @@ class OpenLoop:
             self.sent += 1
             out.add(task)
             task.add_done_callback(out.discard)
+            # Also when it is late: what is out, and a signal, must not wait until it has caught up.
+            await asyncio.sleep(0)
         await asyncio.gather(*out)
         self.report(final=True)
 

@@ -11,8 +11,8 @@ from tests.e2e.manifests import SERVICE, digits
 SLOW = 20
 """So many of the densest images are all slow for version 3: 0.15 s of CPU each."""
 
-RATE = 4.0
-"""Requests a second: more than half a core can answer, so that they wait."""
+RATE = 12.0
+"""Requests a second: far more than half a core can answer, so that they wait."""
 
 SCALING = {"minReplicas": 1, "maxReplicas": 2, "targets": {"cpuUtilizationPercent": 100, "inFlightRequests": 1}}
 HALF_A_CORE = {"cpu": "500m", "memory": "256Mi"}
@@ -29,9 +29,9 @@ def test_pods_are_added_for_the_requests_in_work(
     assert "ask the platform team for a metrics adapter" in condition(blind, "ScalingActive")[2]
     dense = sorted(exchanges, key=_ink, reverse=True)[:SLOW]
     with custom_metrics.installed(cluster), flowing(cluster, service.namespace, SERVICE, dense, RATE):
-        within(120, lambda: "serinus_in_flight_requests" in _decided_by(service), "requests in work decide")
+        within(120, lambda: "pods metric serinus_in_flight_requests" in _decided_by(service), "requests in work decide")
         status = service.wait_until(
-            lambda status: status.stable is not None and status.stable.ready_replicas == 2, "it is scaled to 2", 60
+            lambda status: status.stable is not None and status.stable.ready_replicas == 2, "it is scaled to 2", 90
         )
     assert condition(status, "ScalingActive")[0] == "True"
 
