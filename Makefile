@@ -43,7 +43,7 @@ generate: $(STAMP) ## write the generated files again (CRD, reference page, gRPC
 lock: $(UV) ## resolve the dependencies again
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml runtime_image/pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock pyproject.toml -o operator/requirements.lock
-	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock runtime_image/pyproject.toml -o runtime_image/requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock --all-extras runtime_image/pyproject.toml -o runtime_image/requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock --group image-build -o operator/build.lock
 	@cp operator/build.lock runtime_image/build.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group kserve-client -o tests/unit/server/kserve_client.lock

@@ -27,6 +27,8 @@ EVERYTHING: Final[dict[str, Any]] = {
     "server.imagePullSecrets": ["pull-models"],
     "server.huggingFaceEndpoint": "https://hub.example/a#b",
     "server.templateUpdates": "Canary",
+    "tracing.otlpEndpoint": "https://collector.example:4318/a?b=c",
+    "tracing.sampleRatio": 0.25,
     "prometheus.url": "https://prometheus.example/path?a=b#c",
     "prometheus.scrapeInterval": "30s",
     "prometheus.timeout": "1m30s",
@@ -214,6 +216,9 @@ def test_config_says_what_the_values_say(tmp_path: Path) -> None:
     assert settings.server.image_pull_policy == "Always"
     assert settings.server.image_pull_secrets == ("pull-models",)
     assert settings.server.template_updates == "Canary"
+    assert settings.server.tracing is not None
+    assert settings.server.tracing.otlp_endpoint == EVERYTHING["tracing.otlpEndpoint"]
+    assert settings.server.tracing.sample_ratio == EVERYTHING["tracing.sampleRatio"]
     assert settings.prometheus.url == EVERYTHING["prometheus.url"]
     assert (settings.prometheus.scrape_interval, settings.prometheus.timeout) == ("30s", "1m30s")
     assert settings.prometheus.namespace_label == "kubernetes_namespace"

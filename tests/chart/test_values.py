@@ -32,6 +32,8 @@ WRONG: Final[dict[str, tuple[str, Any, str]]] = {
     "short_digest": ("image.digest", "sha256:123", r"image[./]digest"),
     "tag_with_a_colon": ("image.tag", "a:b", r"image[./]tag"),
     "empty_repository": ("server.image.repository", "", r"server[./]image[./]repository"),
+    "endpoint_without_scheme": ("tracing.otlpEndpoint", "collector:4317", r"tracing[./]otlpEndpoint"),
+    "sample_ratio_in_percent": ("tracing.sampleRatio", 25, r"tracing[./]sampleRatio"),
     "url_without_scheme": ("prometheus.url", "prometheus:9090", r"prometheus[./]url"),
     "interval_without_unit": ("prometheus.scrapeInterval", "15", r"prometheus[./]scrapeInterval"),
     "interval_with_a_fraction": ("prometheus.scrapeInterval", "1.5s", r"prometheus[./]scrapeInterval"),

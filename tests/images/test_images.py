@@ -17,7 +17,7 @@ MACHINES: Final = {"amd64": 62, "arm64": 183}
 """`e_machine` of an ELF file, at offset 18."""
 UNCHECKED_HASH: Final = 1
 """Flags of bytecode, at offset 4, that holds without a look at its source (PEP 552)."""
-MEGABYTES: Final = {"serinus-server": 150, "serinus-operator": 115}
+MEGABYTES: Final = {"serinus-server": 160, "serinus-operator": 115}
 """What an image adds to its base at most."""
 
 

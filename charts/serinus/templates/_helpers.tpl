@@ -74,6 +74,9 @@ server:
   huggingFaceEndpoint: {{ quote . }}
 {{- end }}
   templateUpdates: {{ .Values.server.templateUpdates }}
+{{- if .Values.tracing.otlpEndpoint }}
+  tracing: {{ toJson .Values.tracing }}
+{{- end }}
 prometheus:
   url: {{ .Values.prometheus.url | quote }}
   scrapeInterval: {{ .Values.prometheus.scrapeInterval | quote }}

@@ -13,6 +13,15 @@ class ConfigurationError(Exception):
     """The configuration file cannot be used; the message says where and why."""
 
 
+class TracingSettings(SpecModel):
+    """Where the servers send the spans of requests, over OTLP with http/protobuf, and how many."""
+
+    otlp_endpoint: str = Field(pattern=r"^https?://[!-~]+$")
+    """A collector's base URL; /v1/traces is put behind it."""
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """The part of the traces that begin at a server; in others it is as the client says."""
+
+
 class ServerSettings(SpecModel):
     """The inference server's image, and what its pods do when it or another part of their template changes."""
 
@@ -23,6 +32,8 @@ class ServerSettings(SpecModel):
     """The hub that hf:// is fetched from; None: the public one."""
     template_updates: Literal["Pinned", "Canary"] = "Pinned"
     """Pinned: a revision keeps the pod template that it was made from. Canary: a changed one is a new revision."""
+    tracing: TracingSettings | None = None
+    """None: no spans."""
 
 
 class PrometheusSettings(SpecModel):

@@ -51,6 +51,7 @@ BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 STAGES: Final = ("decode", "queue", "run", "encode")
 
 AUDIT_RESULTS: Final = ("written", "failed", "dropped")
+SPAN_RESULTS: Final = ("exported", "failed", "dropped")
 RELOAD_SOURCES: Final = ("policy", "api_keys", "tls")
 
 _LABELS: Final = ("inferenceservice", "revision", "version")
@@ -70,7 +71,8 @@ _DURATIONS: Final = _STAGE_SUMS + len(STAGES)
 _BATCHES: Final = _DURATIONS + _DURATION_SLOTS
 _RELOADS: Final = _BATCHES + _BATCH_SLOTS
 _POLICY_DIGEST: Final = _RELOADS + len(RELOAD_SOURCES) * _RELOAD_SLOTS
-_PIPELINE_STAGES: Final = _POLICY_DIGEST + _DIGEST_WORDS
+_SPANS: Final = _POLICY_DIGEST + _DIGEST_WORDS
+_PIPELINE_STAGES: Final = _SPANS + len(SPAN_RESULTS)
 
 
 def counters_needed(stages: Collection[str] = ()) -> int:
@@ -82,7 +84,7 @@ class Metrics:
     """The counters of one server, whose model may be a pipeline of `stages`.
 
     This process counts in its own part of the board; what is exposed are all workers together, whichever is asked.
-    All methods but `expose`, `stage_ran` and `audited` belong to the event loop's thread.
+    All methods but `expose`, `stage_ran`, `audited` and `span_ended` belong to the event loop's thread.
     """
 
     def __init__(
@@ -176,6 +178,11 @@ class Metrics:
         with self._lock:
             self._own[_AUDIT[AUDIT_RESULTS.index(result)]] += records
 
+    def span_ended(self, result: str, spans: int = 1) -> None:
+        """Count spans by what became of them, one of `SPAN_RESULTS`. From any thread."""
+        with self._lock:
+            self._own[_SPANS + SPAN_RESULTS.index(result)] += spans
+
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -222,6 +229,10 @@ class Metrics:
         for slot, result in zip(_AUDIT, AUDIT_RESULTS, strict=True):
             audit.add_metric([*self._labels, result], self._sum(slot))
         yield audit
+        spans = CounterMetricFamily("serinus_trace_spans", "Spans by what became of them.", labels=[*_LABELS, "result"])
+        for number, result in enumerate(SPAN_RESULTS):
+            spans.add_metric([*self._labels, result], self._sum(_SPANS + number))
+        yield spans
         yield from process_metrics(self._board.pids)
 
     def _everybodys(self, slot: int) -> list[float]:

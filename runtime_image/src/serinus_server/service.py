@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ from serinus_server.preparation import Findings
 from serinus_server.readiness import Readiness
 from serinus_server.routes import MonitoringRoutes, Router
 from serinus_server.settings import ServeSettings
+from serinus_server.tracing import TracedAccessLog, open_span_export
 
 if TYPE_CHECKING:
     from serinus_server.grpc_api.server import GrpcServer
@@ -44,7 +46,9 @@ class Service:
         self._readiness = Readiness(board)
         served = (settings.inferenceservice, settings.revision, settings.model_version)
         self._metrics = Metrics(*served, stages=settings.pipeline, board=board)
-        access_log = AccessLog(log, settings.access_log, settings.model_name, settings.model_version)
+        self._span_export = open_span_export(settings, self._metrics, log, os.environ)
+        logged = (log, settings.access_log, settings.model_name, settings.model_version)
+        access_log = TracedAccessLog(*logged, self._span_export) if self._span_export else AccessLog(*logged)
         self._admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
         self._access_log = access_log
         self.mounts = Mounts(settings, self._metrics, log, board.usages)
@@ -144,8 +148,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
         self._board.beat(0)
-        if self.mounts.audit is not None:
-            await asyncio.to_thread(self.mounts.audit.close)
+        closing = [part.close for part in (self.mounts.audit, self._span_export) if part is not None]
+        await asyncio.gather(*map(asyncio.to_thread, closing))
 
     async def _beat(self) -> None:
         while True:

@@ -16,7 +16,7 @@ import yaml
 
 from serinus.api.status import FailedRevision, Phase, Rollout, Stage, Weight
 from serinus.api.v1beta1 import InferenceServiceSpec
-from serinus.config import GatewaySettings, ServerSettings
+from serinus.config import GatewaySettings, ServerSettings, TracingSettings
 from serinus.core.desired import (
     Desired,
     desired,
@@ -351,11 +351,31 @@ def test_the_secret_is_named_and_never_read_by_the_server(case: Case) -> None:
 # Versions, replicas and requests.
 
 
-def test_operator_upgrade_keeps_pods() -> None:
-    upgraded = ServerSettings(image="registry.example/serinus-server:2.0")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"image": "registry.example/serinus-server:2.0"}, id="another image"),
+        pytest.param({"tracing": TracingSettings(otlp_endpoint="http://collector:4318")}, id="tracing turned on"),
+    ],
+)
+def test_operator_upgrade_keeps_pods(changed: dict[str, Any]) -> None:
+    upgraded = SERVER.model_copy(update=changed)
     for name, case in CASES.items():
         if case.observed.pinned:
             assert replace(case, server=upgraded).desired() == case.desired(), name
+
+
+def test_servers_are_told_where_to_send_spans() -> None:
+    tracing = TracingSettings(otlp_endpoint="http://collector.otel:4318", sample_ratio=0.001)
+    template = pod_template(FRAUD, V1, OLD, SERVER.model_copy(update={"tracing": tracing}))
+    (server,) = template["spec"]["containers"]
+    assert [entry for entry in server["env"] if not entry["name"].startswith("SERINUS_")] == [
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.otel:4318"},
+        {"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"},
+        {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.001"},
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "k8s.namespace.name=risk,k8s.pod.name=$(POD_NAME)"},
+    ]
 
 
 def test_a_revision_is_deployed_from_what_is_pinned_after_the_spec_has_moved_on() -> None:

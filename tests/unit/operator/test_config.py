@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serinus.config import ConfigurationError, load
+from serinus.config import ConfigurationError, TracingSettings, load
 
 SMALLEST = "server: {image: 'registry.example/serinus-server:1'}\nprometheus: {url: 'http://prometheus:9090'}\n"
 
@@ -20,6 +20,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert settings.server.image == "registry.example/serinus-server:1"
     assert (settings.server.image_pull_policy, settings.server.image_pull_secrets) == ("IfNotPresent", ())
     assert settings.server.template_updates == "Pinned"
+    assert settings.server.tracing is None
     assert (settings.prometheus.scrape_interval, settings.prometheus.timeout) == ("15s", "10s")
     assert settings.prometheus.namespace_label == "namespace"
     assert settings.watch_namespaces == ()
@@ -30,7 +31,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     text = """
     server:
       {image: s, imagePullPolicy: Never, imagePullSecrets: [a, b], templateUpdates: Canary,
-       huggingFaceEndpoint: "https://hub.example"}
+       huggingFaceEndpoint: "https://hub.example",
+       tracing: {otlpEndpoint: "http://collector.otel:4318", sampleRatio: 0.5}}
     prometheus: {url: "https://p/x", scrapeInterval: 30s, timeout: 5s, namespaceLabel: kubernetes_namespace}
     watchNamespaces: [risk, fraud]
     workers: 8
@@ -39,6 +41,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert settings.server.image_pull_secrets == ("a", "b")
     assert settings.server.template_updates == "Canary"
     assert settings.server.hugging_face_endpoint == "https://hub.example"
+    assert settings.server.tracing == TracingSettings(otlp_endpoint="http://collector.otel:4318", sample_ratio=0.5)
     assert settings.prometheus.namespace_label == "kubernetes_namespace"
     assert settings.watch_namespaces == ("risk", "fraud")
     assert settings.workers == 8
@@ -53,6 +56,16 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         pytest.param("prometheus: {url: 'http://p'}", "server: Field required", id="no server"),
         pytest.param(SMALLEST + "colour: red", "colour: Extra inputs are not permitted", id="unknown setting"),
         pytest.param(SMALLEST + "workers: 0", "workers: Input should be greater than or equal to 1", id="no workers"),
+        pytest.param(
+            SMALLEST.replace("1'}", "1', tracing: {otlpEndpoint: 'http://c', sampleRatio: 2}}"),
+            "server.tracing.sampleRatio: Input should be less than or equal to 1",
+            id="more spans than there are",
+        ),
+        pytest.param(
+            SMALLEST.replace("1'}", "1', tracing: {otlpEndpoint: 'collector:4318'}}"),
+            "server.tracing.otlpEndpoint: String should match",
+            id="a collector without a scheme",
+        ),
         pytest.param(SMALLEST.replace("http:", "ftp:"), "prometheus.url: String should match", id="other scheme"),
         pytest.param(
             SMALLEST.replace("'http://prometheus:9090'", "'http://p', scrapeInterval: 15"),

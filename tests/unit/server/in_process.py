@@ -60,7 +60,7 @@ class InProcess:
         self._log.close()
 
     async def _start(self, model: Model) -> tuple[HttpServer, int]:
-        settings = _settings()
+        settings = serve_settings()
         board = Board(counters_needed())
         readiness, metrics = Readiness(board), Metrics("m", "", "1", board=board)
         access_log = AccessLog(self._log, settings.access_log, "m", "1")
@@ -76,7 +76,8 @@ async def _stop(server: HttpServer) -> None:
     await server.finish(5)
 
 
-def _settings() -> ServeSettings:
+def serve_settings() -> ServeSettings:
+    """What `InProcess` serves by."""
     return ServeSettings(
         model_path=Path(),
         pipeline={},

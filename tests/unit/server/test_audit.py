@@ -126,7 +126,8 @@ def test_several_writers_leave_lines_whole_and_rotate_once(tmp_path: Path) -> No
 
 
 def counted(metrics: Metrics, result: str) -> float:
-    (line,) = (line for line in metrics.expose().decode().splitlines() if f'result="{result}"' in line)
+    series = (line for line in metrics.expose().decode().splitlines() if line.startswith("serinus_audit_records_total"))
+    (line,) = (line for line in series if f'result="{result}"' in line)
     return float(line.rsplit(" ", 1)[1])
 
 

@@ -56,4 +56,7 @@ def pod_template(
         policy=names.policy_name(identity.name),
         api_keys=names.api_keys_name(identity.name),
         asks_kubernetes=asks_kubernetes(spec),
+        namespace=identity.namespace,
+        otlp_endpoint=server.tracing.otlp_endpoint if server.tracing else None,
+        sample_ratio=f"{server.tracing.sample_ratio:g}" if server.tracing else None,
     )
