@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,7 +68,12 @@ def main() -> int:
         thread.join()
     for part in running:
         print(f"{part.name}: {_outcome(statuses[part.name])}")
-    return max(statuses.values())
+    return overall(statuses.values())
+
+
+def overall(statuses: Iterable[int]) -> int:
+    """0 when all passed, else the first that is not 0; it is negative for a pytest that a signal ended."""
+    return next((status for status in statuses if status), 0)
 
 
 def _run(part: Part, statuses: dict[str, int]) -> None:
