@@ -113,7 +113,7 @@ def _process(server: ControlPlane, directory: Path) -> Iterator[int]:
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until its workers have begun, which they do once their caches are filled."""
     deadline = time.monotonic() + _READY_SECONDS
-    while log.read_text().count("Starting workers") < 1:
+    while "Starting workers" not in log.read_text():
         if process.poll() is not None or time.monotonic() > deadline:
             raise ClusterError(f"KServe's controller did not become ready:\n{log.read_text()[-3000:]}")
         time.sleep(0.1)

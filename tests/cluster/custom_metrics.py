@@ -21,18 +21,10 @@ def installed(cluster: Cluster) -> Iterator[None]:
     manifest = MANIFEST.read_text()
     with step("installing prometheus-adapter"):
         cluster.kubectl("apply", "--server-side", "-f", "-", input=manifest)
-        try:
-            for wanted, condition in (
-                ("deployment/prometheus-adapter", "Available"),
-                ("apiservice/v1beta2.custom.metrics.k8s.io", "Available"),
-            ):
-                cluster.kubectl(
-                    "wait", "-n", "monitoring", wanted, f"--for=condition={condition}", f"--timeout={READY_SECONDS}s"
-                )
-        except BaseException:
-            cluster.kubectl("delete", "--wait=false", "-f", "-", input=manifest)
-            raise
     try:
+        for started in ("deployment/prometheus-adapter", "apiservice/v1beta2.custom.metrics.k8s.io"):
+            timeout = f"--timeout={READY_SECONDS}s"
+            cluster.kubectl("wait", "-n", "monitoring", started, "--for=condition=Available", timeout)
         yield
     finally:
         cluster.kubectl("delete", "--wait=false", "-f", "-", input=manifest)

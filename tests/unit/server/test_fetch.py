@@ -7,21 +7,21 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from serinus_server.cli import main
 from serinus_server.failure import FatalError, Reason
 from serinus_server.fetching import source, transfer
 from serinus_server.fetching.uri import parse
+from tests.unit.server.fetch_command import fetch_command
+from tests.unit.server.local_server import local_server
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -123,36 +123,21 @@ class _Handler(BaseHTTPRequestHandler):
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A fresh store, with the settings of all kinds pointing at it, and no waiting between tries."""
     contents = Store()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"store": contents}))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    contents.url = f"http://127.0.0.1:{server.server_port}"
     for name in list(os.environ):
         if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
             monkeypatch.delenv(name)
-    for settings in (SETTINGS, CREDENTIALS, dict.fromkeys(ENDPOINTS, contents.url)):
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
     monkeypatch.setattr(transfer, "_FIRST_PAUSE_SECONDS", 0.01)
-    yield contents
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with local_server(_Handler, store=contents) as contents.url:
+        for settings in (SETTINGS, CREDENTIALS, dict.fromkeys(ENDPOINTS, contents.url)):
+            for name, value in settings.items():
+                monkeypatch.setenv(name, value)
+        yield contents
 
 
 @pytest.fixture
 def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """Runs the command into tmp_path/models; returns the exit code and the termination message."""
-    message = tmp_path / "termination-log"
-    monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(message))
-
-    def run(uri: str, *options: str) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(["fetch", uri, str(tmp_path / "models"), *options])
-        return int(str(caught.value.code)), message.read_text() if message.exists() else ""
-
-    return run
+    return fetch_command(tmp_path, monkeypatch)
 
 
 def left(tmp_path: Path) -> dict[str, bytes]:

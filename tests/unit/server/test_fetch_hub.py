@@ -2,19 +2,20 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from serinus_server.cli import main
 from serinus_server.failure import FatalError, Reason
 from serinus_server.fetching import transfer
 from serinus_server.fetching.uri import parse
+from tests.unit.server.fetch_command import fetch_command
+from tests.unit.server.local_server import local_server
 
 COMMIT = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"
 TOKEN = "hf_the_token"  # noqa: S105 - of no hub but this one
@@ -107,23 +108,14 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def started() -> Iterator[Callable[[], Hub]]:
     """Starts hubs, each a server of its own."""
-    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+    with ExitStack() as stack:
 
-    def start() -> Hub:
-        contents = Hub()
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": contents}))
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        servers.append((server, thread))
-        contents.url = f"http://127.0.0.1:{server.server_port}"
-        return contents
+        def start() -> Hub:
+            contents = Hub()
+            contents.url = stack.enter_context(local_server(_Handler, hub=contents))
+            return contents
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        yield start
 
 
 @pytest.fixture
@@ -140,16 +132,7 @@ def hub(started: Callable[[], Hub], monkeypatch: pytest.MonkeyPatch) -> Hub:
 @pytest.fixture
 def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """Runs the command into tmp_path/models; returns the exit code and the termination message."""
-    message = tmp_path / "termination-log"
-    monkeypatch.setenv("SERINUS_TERMINATION_LOG", str(message))
-
-    def run(uri: str, *options: str) -> tuple[int, str]:
-        message.unlink(missing_ok=True)
-        with pytest.raises(SystemExit) as caught:
-            main(["fetch", uri, str(tmp_path / "models"), *options])
-        return int(str(caught.value.code)), message.read_text() if message.exists() else ""
-
-    return run
+    return fetch_command(tmp_path, monkeypatch)
 
 
 def left(tmp_path: Path) -> dict[str, bytes]:
