@@ -12,22 +12,21 @@ import signal
 import statistics
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 
 from benchmarks.serving import models, overload
+from benchmarks.serving.alone import ALONE, Alone
 from benchmarks.serving.contenders import BARE, PEER_ENCODINGS, SERINUS, Contender, Running, contenders, started
 from benchmarks.serving.exchange import Tensor, ask_grpc, request, values
 from benchmarks.serving.load import LOAD_CORE, Result, measure
 
 ENCODINGS = ("json", "binary", "grpc")
 _OVERLOADED = "conv"
-_HEADER = f"{'':22}{'requests/s':>12}{'P50 ms':>9}{'P99 ms':>9}{'CPU s/1000':>12}{'of bare':>9}{'load busy':>11}"
+_HEADER = f"{'':22}{'requests/s':>12}{'P50 ms':>9}{'P99 ms':>9}{'CPU s/1000':>12}{'of model':>10}{'load busy':>11}"
 
 
 class Setting(NamedTuple):
@@ -53,7 +52,7 @@ def main() -> None:
             ratios += _compare(name, paths[name], inputs[name], options)
         if options.overload:
             overload.run(paths[_OVERLOADED], inputs[_OVERLOADED], 5 * options.seconds)
-    print(f"\n{'ratios':30}{'of bare':>12}{'by CPU':>9}{'of best peer':>14}")
+    print(f"\n{'ratios':30}{'of model':>10}{'of bare':>9}{'by CPU':>9}{'of best peer':>15}")
     print("\n".join(ratios))
 
 
@@ -78,7 +77,8 @@ def _compare(name: str, path: Path, x: Tensor, options: argparse.Namespace) -> l
     """Measure all servers with one model; the lines of the table of ratios."""
     results: dict[Setting, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     with started(contenders(options.peers), path, request(x, "json")) as servers:
-        expected = _session(path).run(["y"], {"x": x})[0]
+        alone = Alone(path)
+        expected = alone.answer(x)
         for server in servers:
             server.resume()
             _require_equal(server, x, expected)
@@ -87,6 +87,8 @@ def _compare(name: str, path: Path, x: Tensor, options: argparse.Namespace) -> l
             for encoding in options.encodings:
                 sent = request(x, encoding)
                 for connections in options.connections:
+                    found = results[Setting(name, encoding, connections)]
+                    found[ALONE].append(alone.measure(x, options.seconds))
                     for server in servers:
                         if encoding not in server.contender.encodings:
                             continue
@@ -94,9 +96,8 @@ def _compare(name: str, path: Path, x: Tensor, options: argparse.Namespace) -> l
                         result = measure(server, sent, encoding, connections, options.seconds)
                         server.pause()
                         if result is not None:
-                            setting = Setting(name, encoding, connections)
-                            results[setting][server.contender.name].append(result)
-        print(f"\n{name}: bare session.run {_session_rate(path, x):,.0f}/s")
+                            found[server.contender.name].append(result)
+        print(f"\n{name}")
         for server in servers:
             size = f"{server.resident_mib():.0f} MiB"
             print(f"  {server.contender.name:22} ready after {server.ready_seconds:5.1f} s, {size:>9}")
@@ -107,20 +108,23 @@ def _compare(name: str, path: Path, x: Tensor, options: argparse.Namespace) -> l
 def _report(setting: Setting, found: dict[str, list[Result]], peers: list[Contender]) -> str:
     """Print one setting's table; its line in the table of ratios."""
     medians = {name: _median(each) for name, each in found.items()}
-    bare, ours = medians.get(BARE), medians[SERINUS]
+    bare, ours, alone = medians.get(BARE), medians[SERINUS], medians[ALONE]
     print(f"\n{setting.model}, {setting.encoding}, {setting.connections} connections\n{_HEADER}")
     for name, result in medians.items():
-        share = f"{result.requests_per_second / bare.requests_per_second:.0%}" if bare else "-"
         print(
             f"{name:22}{result.requests_per_second:12,.1f}{result.p50_ms:9.2f}{result.p99_ms:9.2f}"
-            f"{result.cpu_seconds_per_1000:12.3f}{share:>9}{result.load_busy:11.0%}"
+            f"{result.cpu_seconds_per_1000:12.3f}{_share(result, alone):>10}{result.load_busy:11.0%}"
         )
-    of_bare = f"{ours.requests_per_second / bare.requests_per_second:.0%}" if bare else "-"
+    of_bare = _share(ours, bare) if bare else "-"
     by_cpu = f"{bare.cpu_seconds_per_1000 / ours.cpu_seconds_per_1000:.0%}" if bare else "-"
     rates = {peer.name: medians[peer.name].requests_per_second for peer in peers if peer.name in medians}
     best = max(rates, key=rates.__getitem__, default=None)
     of_best = f"{ours.requests_per_second / rates[best]:.1f}× {best}" if best else "-"
-    return f"{', '.join(map(str, setting)):30}{of_bare:>12}{by_cpu:>9}   {of_best}"
+    return f"{', '.join(map(str, setting)):30}{_share(ours, alone):>10}{of_bare:>9}{by_cpu:>9}   {of_best}"
+
+
+def _share(result: Result, whole: Result) -> str:
+    return f"{result.requests_per_second / whole.requests_per_second:.0%}"
 
 
 def _median(results: list[Result]) -> Result:
@@ -135,21 +139,6 @@ def _require_equal(server: Running, x: Tensor, expected: Tensor) -> None:
         else:
             found = values(server.ask(request(x, encoding)), encoding, expected.size)
         np.testing.assert_allclose(found, expected.ravel(), rtol=1e-4, atol=1e-6, err_msg=server.contender.name)
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _session_rate(path: Path, x: Tensor) -> float:
-    """How often the model alone runs in a second."""
-    session, runs, started_at = _session(path), 0, time.perf_counter()
-    while time.perf_counter() - started_at < 1:
-        session.run(["y"], {"x": x})
-        runs += 1
-    return runs / (time.perf_counter() - started_at)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from serinus_server.infer_request import (
     require_supported,
 )
 from serinus_server.json_tensor import from_json
+from serinus_server.known_headers import BinaryInput, KnownHeader, KnownHeaders
 from serinus_server.model import Signature, Tensor, TensorSpec
 from serinus_server.raw_tensor import from_raw
 from serinus_server.wording import shown
@@ -24,17 +25,34 @@ _NO_PARAMETERS: Final[dict[str, Any]] = {}
 _ALL_BINARY: Final = "binary_data_output"
 
 
-def decode(body: bytes, signature: Signature, header_length: int | None = None) -> InferRequest:
+def decode(
+    body: bytes, signature: Signature, header_length: int | None = None, known: KnownHeaders | None = None
+) -> InferRequest:
     """Decode the body of an infer call.
 
     `header_length` is how many bytes at its start are JSON, with binary data after them; None means all
-    of it is JSON, and 0 that all of it is the data of the model's only input.
+    of it is JSON, and 0 that all of it is the data of the model's only input. `known` are the headers of
+    earlier calls of the same model.
     Raises InvalidRequestError.
     """
+    if header_length is None:
+        return _decode_document(body, signature, None)
     if header_length == 0:
         return _decode_bare(body, signature)
-    blobs = None if header_length is None else _Blobs(body, header_length)
-    text = body if header_length is None else body[:header_length]
+    text = body[:header_length]
+    header = known.find(text) if known is not None else None
+    request = header.request(body, header_length) if header is not None else None
+    if request is not None:
+        return request
+    blobs = _Blobs(body, header_length)
+    request = _decode_document(text, signature, blobs)
+    blobs.require_used_up()
+    if known is not None and request.id is None and len(blobs.taken) == len(request.feeds):
+        known.keep(text, KnownHeader(blobs.taken, request.outputs, request.binary_outputs, request.parameters))
+    return request
+
+
+def _decode_document(text: bytes, signature: Signature, blobs: "_Blobs | None") -> InferRequest:
     document = _parse(text)
     booleans = b"true" in text or b"false" in text  # much quicker than a look at each element of each tensor
     request_id = document.get("id")
@@ -50,8 +68,6 @@ def decode(body: bytes, signature: Signature, header_length: int | None = None) 
         spec = inputs.spec(entry.get("name"), entry.get("datatype"))
         shape = inputs.shape(spec, entry.get("shape"))
         inputs.add(spec, _tensor(entry, spec, shape, blobs, booleans=booleans))
-    if blobs is not None:
-        blobs.require_used_up()
     request = InferRequest(request_id, inputs.complete(), list(signature.outputs))
     if "parameters" in document:
         request.parameters = _parameters(document, "the request")
@@ -84,11 +100,11 @@ def _tensor(
         raise InvalidRequestError(
             f"input {spec.name!r} has 'binary_data_size', but the header Inference-Header-Content-Length is missing"
         )
-    return from_raw(blobs.take(parameters["binary_data_size"], spec), shape, spec)
+    return blobs.take(parameters["binary_data_size"], shape, spec)
 
 
 class _Blobs:
-    """The binary data after the JSON, taken input by input."""
+    """The binary data after the JSON, taken input by input; `taken` is what was."""
 
     def __init__(self, body: bytes, start: int) -> None:
         if start > len(body):
@@ -97,9 +113,10 @@ class _Blobs:
             )
         self._body = memoryview(body)
         self._position = start
+        self.taken: list[BinaryInput] = []
 
-    def take(self, size: object, spec: TensorSpec) -> memoryview:
-        """The next `size` bytes."""
+    def take(self, size: object, shape: list[int], spec: TensorSpec) -> Tensor:
+        """The tensor in the next `size` bytes."""
         if type(size) is not int or size < 0:
             raise InvalidRequestError(
                 f"input {spec.name!r}: 'binary_data_size' must be a number of bytes, not {shown(size)}"
@@ -110,7 +127,8 @@ class _Blobs:
                 f"input {spec.name!r}: 'binary_data_size' is {size}, but only {len(self._body) - start} bytes are left"
             )
         self._position = end
-        return self._body[start:end]
+        self.taken.append(BinaryInput(spec, shape, size))
+        return from_raw(self._body[start:end], shape, spec)
 
     def require_used_up(self) -> None:
         """Nothing may be left that no input has claimed."""

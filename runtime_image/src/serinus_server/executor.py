@@ -1,8 +1,10 @@
 """Runs the model: on the spot where that is quickest, otherwise on a few threads; together where that pays.
 
 Handing a run to a thread and back costs about 0.1 ms, and two threads that run a microsecond model only
-fight for the GIL; so a model that answers within `INLINE_SECONDS` runs on the event loop itself. A longer
-one would stall everything else there, so it gets threads: onnxruntime releases the GIL while it runs.
+fight for the GIL; so a model that answers within `BRIEF_SECONDS` runs on the event loop itself. A longer
+one would stall everything else there, so it gets threads: onnxruntime releases the GIL while it runs. Where there
+is one processor, a thread has nowhere to run beside the loop; there a run of up to `TURN_SECONDS` takes turns with
+what else the loop does, which then waits for one run at most.
 
 Nobody waits for company: a batch is what has come while the threads were busy, or within one turn of the loop.
 """
@@ -12,6 +14,7 @@ import contextlib
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -23,7 +26,10 @@ from serinus_server.model import Model
 from serinus_server.running import group, run
 from serinus_server.warm_up import WarmUp
 
-INLINE_SECONDS: Final = 0.0005
+BRIEF_SECONDS: Final = 0.0005
+TURN_SECONDS: Final = 0.004
+"""Whoever is to be turned away should know within 5 ms, be it after a run that has begun."""
+
 _WEIGHT_TO_CHANGE: Final = 16
 _WEIGHT_PER_SECOND: Final = 160
 _SMOOTHING: Final = 0.1
@@ -47,36 +53,40 @@ class Executor:
         self._threads = threads
         self._queue: SimpleQueue[Job] = SimpleQueue()
         self._started: list[threading.Thread] = []
+        self._line: deque[Job] = deque()
         self._waiting = 0
         self._mean_run_seconds = warm_up.run_seconds if warm_up else 0.0
-        self._inline_elements = _inline_elements(warm_up)
-        self._inline = self._inline_elements > 0
+        self._brief_elements = _elements_within(BRIEF_SECONDS, warm_up)
+        self._loop_seconds = BRIEF_SECONDS if threads > 1 else TURN_SECONDS
+        self._loop_elements = _elements_within(self._loop_seconds, warm_up)
+        self._on_loop = self._loop_elements > 0
         self._against = 0
         self._batches = batching.pays
         self._max_rows = batching.max_rows
-        self._inline_rows = min(batching.max_rows, int(INLINE_SECONDS / max(batching.row_seconds, 1e-9)))
+        self._loop_rows = max(1, min(batching.max_rows, int(self._loop_seconds / max(batching.row_seconds, 1e-9))))
         self._inputs = sum(not spec.optional for spec in model.signature.inputs.values()) if batching.pays else 0
-        self._turn: list[Job] = []
 
     @property
-    def runs_inline(self) -> bool:
-        """Whether requests about as large as the warm-up's run on the event loop."""
-        return self._inline
+    def execution(self) -> str:
+        """How requests about as large as the warm-up's are run."""
+        if not self._on_loop:
+            return f"{self._threads} threads"
+        return "inline" if self._brief_elements else "inline, in turns"
 
     def submit(self, job: Job, timeout: float) -> None:
         """Run a job within `timeout` seconds; `job.on_done` is called once, perhaps before this returns."""
         job.timeout = timeout
-        if self._inline and _elements(job) <= self._inline_elements:
-            if not self._batches:
-                self._run_inline([job])
-                return
-            self._turn.append(job)
-            if len(self._turn) == 1:
-                self._loop.call_soon(self._run_turn)
+        elements = _elements(job)
+        if self._on_loop and elements <= self._brief_elements and not self._batches:
+            self._run_on_loop([job])
+            job.finish()
+            return
+        self._waiting += 1
+        if self._on_loop and elements <= self._loop_elements:
+            self._take_turn(job, is_brief=elements <= self._brief_elements)
             return
         if not self._started:
             self._start_threads()
-        self._waiting += 1
         job.timer = self._loop.call_later(timeout, job.expire)
         self._queue.put(job)
 
@@ -89,27 +99,46 @@ class Executor:
         turns = self._waiting / self._threads + 1 if self._waiting else 0
         return turns * self._mean_run_seconds <= timeout * _PROMISED
 
-    def _run_turn(self) -> None:
-        """Run what has come in one turn of the loop."""
-        jobs, self._turn = self._turn, []
-        if len(jobs) == 1:
-            self._run_inline(jobs)
-            return
-        for members in group(jobs, self._inputs, self._inline_rows):
-            self._run_inline(members)
+    def _take_turn(self, job: Job, *, is_brief: bool) -> None:
+        if not is_brief:  # the line of brief ones is short, and a timer takes a good part of their time
+            job.timer = self._loop.call_later(job.timeout, job.expire)
+        self._line.append(job)
+        if len(self._line) == 1:
+            self._loop.call_soon(self._run_turn)
 
-    def _run_inline(self, jobs: Sequence[Job]) -> None:
+    def _run_turn(self) -> None:
+        """Run the first in line, with those that can run along; the others wait until the loop has looked around."""
+        jobs = self._next_in_line()
+        if self._line:
+            self._loop.call_soon(self._run_turn)
+        if jobs:
+            self._run_on_loop(jobs)
+            self._waiting -= len(jobs)
+            self._learn_from(jobs)
+        for job in jobs:
+            job.finish()
+
+    def _next_in_line(self) -> list[Job]:
+        """Those to run now, as one; without those nobody waits for any more."""
+        line = self._line
+        jobs = [line.popleft() for _ in range(min(len(line), self._loop_rows))]
+        live = [job for job in jobs if not job.finished]
+        self._waiting -= len(jobs) - len(live)
+        first, *others = group(live, self._inputs, self._loop_rows) if len(live) > 1 else [live]
+        for members in reversed(others):
+            line.extendleft(reversed(members))
+        return first
+
+    def _run_on_loop(self, jobs: Sequence[Job]) -> None:
         run(jobs, self._model, stoppable=False)
         self._metrics.ran_together(len(jobs))
         seconds = jobs[0].run_seconds
-        if seconds > INLINE_SECONDS * len(jobs):  # one of 0.1 s on the loop is reason enough by itself
-            self._reconsider(True, 1 + int(seconds * _WEIGHT_PER_SECOND))
-        else:
-            self._against = 0
+        if self._on_loop:  # one of 0.1 s is reason enough by itself
+            speaks_against = seconds > self._loop_seconds * len(jobs)
+            self._reconsider(speaks_against, 1 + int(seconds * _WEIGHT_PER_SECOND))
         for job in jobs:
-            if seconds > job.timeout:
+            if job.queue_seconds + job.run_seconds > job.timeout:
                 job.error = DeadlineExceededError()
-            job.finish()
 
     def _reconsider(self, speaks_against: bool, weight: int = 1) -> None:
         """Change the way of running once several runs in a row speak against the present one.
@@ -118,7 +147,7 @@ class Executor:
         """
         self._against = self._against + weight if speaks_against else 0
         if self._against >= _WEIGHT_TO_CHANGE:
-            self._inline = not self._inline
+            self._on_loop = not self._on_loop
             self._against = 0
 
     def _start_threads(self) -> None:
@@ -147,15 +176,21 @@ class Executor:
         return jobs
 
     def _ran(self, jobs: Sequence[Job]) -> None:
+        """A thread has run them."""
         self._waiting -= len(jobs)
+        self._learn_from(jobs)
         share = jobs[0].run_seconds / len(jobs)
         if share:
             self._metrics.ran_together(len(jobs))
-            self._mean_run_seconds += _SMOOTHING * (share - self._mean_run_seconds)
-            if self._inline_elements and not self._inline:
-                self._reconsider(share < INLINE_SECONDS)
+            if self._loop_elements and not self._on_loop:
+                self._reconsider(share < self._loop_seconds)
         for job in jobs:
             job.finish()
+
+    def _learn_from(self, jobs: Sequence[Job]) -> None:
+        share = jobs[0].run_seconds / len(jobs)
+        if share:  # otherwise nobody waited any more, and nothing was run
+            self._mean_run_seconds += _SMOOTHING * (share - self._mean_run_seconds)
 
 
 def _step_back() -> None:
@@ -166,16 +201,16 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
 
 
-def runs_inline(warm_up: WarmUp | None) -> bool:
-    """Whether a model runs on the event loop, by its warm-up; without one it does not."""
-    return warm_up is not None and warm_up.run_seconds < INLINE_SECONDS
+def is_brief(warm_up: WarmUp | None) -> bool:
+    """Whether a model runs on the event loop wherever it is, by its warm-up; without one it does not."""
+    return warm_up is not None and warm_up.run_seconds < BRIEF_SECONDS
 
 
-def _inline_elements(warm_up: WarmUp | None) -> int:
-    """How large a request may be to run inline, if time grows with its size; 0 for a slow model."""
-    if warm_up is None or not runs_inline(warm_up):
+def _elements_within(seconds: float, warm_up: WarmUp | None) -> int:
+    """How large a request may be to run within that time, if time grows with its size; 0 for a slower model."""
+    if warm_up is None or warm_up.run_seconds >= seconds:
         return 0
-    return int(max(1, warm_up.elements) * INLINE_SECONDS / max(warm_up.run_seconds, 1e-6))
+    return int(max(1, warm_up.elements) * seconds / max(warm_up.run_seconds, 1e-6))
 
 
 def _elements(job: Job) -> int:

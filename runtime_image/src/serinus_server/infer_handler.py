@@ -14,6 +14,7 @@ from serinus_server.http_message import OCTETS, Reply, Request, credentials_of, 
 from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, failed_run
 from serinus_server.job import Job
+from serinus_server.known_headers import KnownHeaders
 from serinus_server.model import Model
 from serinus_server.refusal import NO_CERTIFICATE, Refusal
 
@@ -28,6 +29,7 @@ class InferHandler:
     def __init__(self, inference: Inference, access_log: AccessLog, model_version: str) -> None:
         self._inference = inference
         self._access_log = access_log
+        self._known_headers = KnownHeaders()
         # A reply that succeeds names the version in its body; errors have no place for it there.
         self._version_header = b"Serinus-Model-Version: %b\r\n" % model_version.encode()
 
@@ -69,7 +71,7 @@ class InferHandler:
         model = inference.model
         started = perf_counter()
         try:
-            decoded = decode(request.body, model.signature, _header_length(request))
+            decoded = decode(request.body, model.signature, _header_length(request), self._known_headers)
         except InvalidRequestError as error:
             respond(request, self._refused(Refusal(HTTPStatus.BAD_REQUEST, str(error))))
             return

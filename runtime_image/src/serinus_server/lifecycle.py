@@ -13,7 +13,7 @@ import uvloop
 from serinus_server import __version__
 from serinus_server.board import Board
 from serinus_server.cgroup import available_cpus, memory_limit
-from serinus_server.executor import runs_inline
+from serinus_server.executor import is_brief
 from serinus_server.log import JsonLog
 from serinus_server.metrics import counters_needed
 from serinus_server.model import Model
@@ -98,7 +98,7 @@ class _Lead:
         memory = memory_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Situation(
             self._cpus,
-            runs_inline(findings.warmed),
+            is_brief(findings.warmed),
             resident_bytes=_resident_bytes(),
             memory_bytes=memory * 4 // 5 - self._settings.max_in_flight_bytes,  # a fifth to spare: sessions grow
         )

@@ -136,7 +136,7 @@ class Service:
             await asyncio.sleep(_LOOK_SECONDS)
         if self._grpc_server is not None:
             self._grpc_server.become_ready()
-        return "inline" if executor.runs_inline else f"{threads} threads"
+        return executor.execution
 
     async def drain(self, delay: float) -> None:
         """Lose nothing, and end; go on serving for `delay` seconds first."""

@@ -20,7 +20,7 @@ class Situation:
     """
 
     cpus: int
-    runs_inline: bool
+    runs_are_brief: bool
     resident_bytes: int
     memory_bytes: int
 
@@ -44,7 +44,7 @@ def choose(asked: int | None, situation: Situation) -> Choice:
         return Choice(asked, "by --workers")
     if situation.cpus == 1:
         return Choice(1, "there is one processor")
-    if not situation.runs_inline:
+    if not situation.runs_are_brief:
         return Choice(1, "runs are long enough for threads, or were not measured")
     most = most_workers(None, situation.cpus)
     fitting = max(1, situation.memory_bytes // situation.resident_bytes)

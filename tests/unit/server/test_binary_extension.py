@@ -14,6 +14,7 @@ from serinus_server.datatypes import BY_ONNX_TYPE
 from serinus_server.decode import decode
 from serinus_server.encode import NotRepresentableError, encode
 from serinus_server.infer_request import InferRequest, InvalidRequestError
+from serinus_server.known_headers import KnownHeaders
 from serinus_server.model import Model, Signature, Tensor, TensorSpec
 from serinus_server.raw_tensor import from_raw, to_raw
 
@@ -252,3 +253,30 @@ def test_malformed_binary_fuzz(document: object, blobs: bytes, change: int) -> N
         assert str(refusal)
     else:
         assert set(decoded.feeds) == {"a", "b"}
+
+
+def test_a_known_header_means_the_same_again() -> None:
+    known = KnownHeaders()
+    content, length = body(two(), A, B)
+    first = decode(content, TWO, length, known)
+    other = struct.pack("<4f", 1, 2, 3, 4)
+    again = decode(body(two(), other, B)[0], TWO, length, known)
+    assert known.find(content[:length]) is not None
+    assert (again.feeds["a"].tobytes(), again.feeds["b"].tolist()) == (other, ["é", ""])
+    assert (again.outputs, again.binary_outputs) == (first.outputs, first.binary_outputs)
+
+
+@pytest.mark.parametrize("blobs", [(A,), (A, B, b"x"), ()])
+def test_a_known_header_with_other_data_is_refused_as_ever(blobs: tuple[bytes, ...]) -> None:
+    known = KnownHeaders()
+    content, length = body(two(), A, B)
+    decode(content, TWO, length, known)
+    with pytest.raises(InvalidRequestError, match="bytes"):
+        decode(body(two(), *blobs)[0], TWO, length, known)
+
+
+def test_a_header_with_an_id_is_not_kept() -> None:
+    known = KnownHeaders()
+    content, length = body(two(id="7"), A, B)
+    assert decode(content, TWO, length, known).id == "7"
+    assert known.find(content[:length]) is None

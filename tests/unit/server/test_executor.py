@@ -48,10 +48,10 @@ def test_short_runs_stay_on_the_loop() -> None:
     async def check() -> None:
         _, executor = scenario()
         assert (await run(executor))[1]
-        assert executor.runs_inline
+        assert executor.execution == "inline"
         large = {"x": np.zeros(51, np.float32)}  # 50 warm-ups make 0.5 ms
         assert not (await run(executor, large))[1]
-        assert executor.runs_inline
+        assert executor.execution == "inline"
 
     asyncio.run(check())
 
@@ -130,5 +130,31 @@ def test_waiting_is_foreseen_and_deadlines_hold() -> None:
         assert finished[0].error is None
         while not executor.can_answer_within(0):  # a lone request is always tried
             await asyncio.sleep(0.01)
+
+    asyncio.run(check())
+
+
+def test_on_one_processor_runs_take_turns_with_the_loop() -> None:
+    async def check() -> None:
+        model = TimedModel()
+        model.seconds = 0.002
+        warmed, metrics = WarmUp(ONE, 0.002), Metrics("m", "", "1")
+        executor = Executor(cast(Model, cast(Any, model)), warmed, off("not here"), threads=1, metrics=metrics)
+        assert executor.execution == "inline, in turns"
+        finished: list[Job] = []
+        looked_around: list[int] = []
+
+        def look_around() -> None:
+            looked_around.append(len(finished))
+            if len(finished) < 3:
+                asyncio.get_running_loop().call_soon(look_around)
+
+        for _ in range(3):
+            executor.submit(Job(ONE, ["y"], finished.append), 5)
+        assert not executor.can_answer_within(0.0099)  # three ahead and its own are 8 ms, four fifths of 10
+        asyncio.get_running_loop().call_soon(look_around)
+        while len(finished) < 3:
+            await asyncio.sleep(0)
+        assert {1, 2} <= set(looked_around)
 
     asyncio.run(check())

@@ -31,8 +31,8 @@ GOOD = {"inputs": [tensor("x", "FP32", [1, 4], [1, 2, 3, 4])]}
 MIB = 1 << 20
 
 
-def situation(cpus: int = 4, *, inline: bool = True, resident: int = 100, memory: int = 4000) -> Situation:
-    return Situation(cpus, inline, resident * MIB, memory * MIB)
+def situation(cpus: int = 4, *, brief: bool = True, resident: int = 100, memory: int = 4000) -> Situation:
+    return Situation(cpus, brief, resident * MIB, memory * MIB)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def situation(cpus: int = 4, *, inline: bool = True, resident: int = 100, memory
         (None, situation(), Choice(4, "runs are short, one for each processor")),
         (None, situation(cpus=64), Choice(8, "runs are short")),
         (None, situation(cpus=1), Choice(1, "there is one processor")),
-        (None, situation(inline=False), Choice(1, "runs are long enough for threads, or were not measured")),
+        (None, situation(brief=False), Choice(1, "runs are long enough for threads, or were not measured")),
         (None, situation(memory=350), Choice(3, "each takes 100 MiB, and there is room for 350")),
         (None, situation(memory=50), Choice(1, "each takes 100 MiB, and there is room for 50")),
         (None, situation(memory=-50), Choice(1, "each takes 100 MiB, and there is room for -50")),
         (1, situation(), Choice(1, "by --workers")),
-        (9, situation(cpus=1, inline=False, memory=10), Choice(9, "by --workers")),
+        (9, situation(cpus=1, brief=False, memory=10), Choice(9, "by --workers")),
     ],
 )
 def test_as_many_as_pay(asked: int | None, found: Situation, choice: Choice) -> None:
