@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 
-from tests.cluster import commands
+from tests.cluster import cache, commands
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import step
 
@@ -30,6 +30,7 @@ EMULATION_PACKAGES = {
     "arch-test": "arch-test",
 }
 MINIMUM_GO = (1, 26)
+APT_WAITS_SECONDS = 300
 # Debian keeps administrators' programs where a plain user's PATH does not look.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -61,20 +62,31 @@ def require_go() -> None:
 
 
 def require_packages(programs: dict[str, str]) -> None:
-    """Install the Debian packages whose programs are missing.
+    """Install the Debian packages whose programs are missing, one process at a time.
 
     Raises ClusterError, naming the packages, where that is not possible.
     """
-    missing = sorted({package for name, package in programs.items() if not shutil.which(name, path=SEARCH_PATH)})
-    if not missing:
+    if not _missing(programs):
         return
-    install = f"apt-get install --no-install-recommends {' '.join(missing)}"
+    with cache.locked("debian-packages"):
+        missing = _missing(programs)  # another process may have installed them meanwhile
+        if missing:
+            _install(missing)
+
+
+def _missing(programs: dict[str, str]) -> list[str]:
+    return sorted({package for name, package in programs.items() if not shutil.which(name, path=SEARCH_PATH)})
+
+
+def _install(packages: list[str]) -> None:
+    install = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise ClusterError(f"the test cluster needs more packages; as root: {install}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with step(f"installing the Debian packages {' '.join(missing)}"):
-        commands.run(["apt-get", "update", "-q"], env=environment)
-        commands.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], env=environment)
+    apt_get = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={APT_WAITS_SECONDS}"]
+    with step(f"installing the Debian packages {' '.join(packages)}"):
+        commands.run([*apt_get, "update"], env=environment)
+        commands.run([*apt_get, "install", "-y", "--no-install-recommends", *packages], env=environment)
 
 
 def docker_runs() -> bool:
