@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from serinus.api.status import InferenceServiceStatus, Phase, Stage
+from serinus.api.status import InferenceServiceStatus, Phase
 from tests.cluster import Cluster, gateway, installation
 from tests.cluster.inference_service import InferenceServiceHandle
 from tests.cluster.traffic import Exchange, Gateway, flowing
@@ -43,7 +43,12 @@ def test_gateway_api_canary_and_rollback(
         way = Gateway(address, host)
         with flowing(cluster, service.namespace, SERVICE, exchanges, HIGH_RATE, way) as traffic:
             service.apply(digits("2", canary=canary(WEIGHT, 50, seconds=20)))
+            begun = service.wait_until(is_being_judged, "version 2 is being judged", 60)
+            assert begun.canary is not None
+            # Two looks are enough for the step to pass: held, it is still there to be seen after them.
+            service.command("pause", begun.canary.revision, "hold")
             judged = service.wait_until(_has_been_measured, "the first step has been judged", 90)
+            service.command("resume", begun.canary.revision, "release")
             assert judged.replicas == "3/3"
             assert judged.rollout.weight.desired == judged.rollout.weight.applied == WEIGHT
             wait_promoted(service, "2")
@@ -113,8 +118,8 @@ def _change_weights_by_hand(service: InferenceServiceHandle) -> None:
 
 def _has_been_measured(status: InferenceServiceStatus) -> bool:
     rollout = status.rollout
-    first = rollout.phase is Phase.PROGRESSING and rollout.stage is Stage.ANALYZING and rollout.step_index == 0
-    return first and status.analysis is not None and status.analysis.step_ticks >= 2
+    held = rollout.phase is Phase.PAUSED and rollout.step_index == 0
+    return held and status.analysis is not None and status.analysis.step_ticks >= 2
 
 
 def _assert_only_stable_is_left(service: InferenceServiceHandle) -> None:
