@@ -11,6 +11,7 @@ from serinus.api.status import Phase, Stage, Verdict
 from serinus.api.units import parse_duration
 from serinus.core import canary, schedule
 from serinus.core.canary import METRICS_PATIENCE
+from serinus.core.command import parse_command
 from serinus.core.observe import PodFailure
 from serinus.core.revision import revision_of
 from serinus.ports import MetricsUnavailableError
@@ -25,6 +26,10 @@ def asks_for(version: str, **wish: Unpack[Wish]) -> Happening:
 
 def command(verb: str, revision: str | None = None) -> Happening:
     return lambda world: world.command(verb, revision)
+
+
+def annotation(text: str) -> Happening:
+    return lambda world: setattr(world, "annotation", parse_command(text))
 
 
 def until(phase: Phase, reason: str | None = None) -> Happening:
@@ -517,6 +522,17 @@ STORIES = {
         path=STEPS_TO_PROMOTION,
         events=[
             *("CanaryStarted", "StepStarted", "StaleCommand"),
+            *("StepPassed", "StepStarted", "Promoting", "Promoted"),
+        ],
+    ),
+    "no_command_is_told_of_once": Story(
+        [asks_for("2"), wait("1m"), annotation("1:abrot:0123456789"), until(Phase.STABLE, "Promoted")],
+        Phase.STABLE,
+        "Promoted",
+        serves="2",
+        path=STEPS_TO_PROMOTION,
+        events=[
+            *("CanaryStarted", "StepStarted", "InvalidCommand"),
             *("StepPassed", "StepStarted", "Promoting", "Promoted"),
         ],
     ),

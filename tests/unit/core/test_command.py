@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serinus.core.command import Command, Verb, parse_command
+from serinus.core.command import Command, UnknownCommand, Verb, parse_command
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,6 @@ def test_commands(text: str, command: Command) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "promote",
         "1:promote",
         "1:promote:",
@@ -38,11 +37,20 @@ def test_commands(text: str, command: Command) -> None:
         "1 2:promote:0a",
     ],
 )
-def test_anything_else_is_no_command(text: str) -> None:
-    assert parse_command(text) is None
+def test_anything_else_is_told_of(text: str) -> None:
+    unknown = parse_command(text)
+    assert isinstance(unknown, UnknownCommand)
+    assert unknown.id == text[:64]
+    assert repr(text[:64]) in unknown.message
+    assert all(verb in unknown.message for verb in Verb)
+
+
+def test_an_empty_annotation_is_no_command() -> None:
+    assert parse_command("") is None
 
 
 @given(st.text(max_size=80))
 def test_no_text_breaks_it(text: str) -> None:
     command = parse_command(text)
-    assert command is None or f"{command.id}:{command.verb}:{command.revision}" == text.rstrip("\n")
+    if isinstance(command, Command):
+        assert f"{command.id}:{command.verb}:{command.revision}" == text.rstrip("\n")

@@ -11,7 +11,7 @@ from serinus.core import canary, command, observe
 PAGE = (Path(__file__).parents[3] / "docs" / "canary.md").read_text()
 CAMEL_CASE = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)?|OOMKilled|InvalidURI")
 EVENTS = {"CanaryStarted", "Deployed", "Promoting", "RolledBack", "RollingBack", "RolloutPaused", "RolloutResumed"}
-EVENTS |= {"StaleCommand", "StepStarted", "Normal", "Warning"}
+EVENTS |= {"InvalidCommand", "StaleCommand", "StepStarted", "Normal", "Warning"}
 POLICY = {"Manual", "Promote", "Rollback"}
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from serinus.api.status import AnalysisStatus, FailedRevision, FormerRevision, Phase, Rollout, Stage, Verdict, Weight
 from serinus.api.units import parse_duration
 from serinus.core import analysis as judgement
-from serinus.core.command import PAUSED_BY_COMMAND, Verb, command_line
+from serinus.core.command import PAUSED_BY_COMMAND, Command, UnknownCommand, Verb, command_line
 from serinus.core.desired import stable_replicas
 from serinus.core.revision import Revision
 from serinus.core.schedule import waits_for_a_person
@@ -66,6 +66,9 @@ def _hear_command(situation: Situation) -> tuple[Situation, tuple[Transition, ..
     if command is None or command.id == state.rollout.last_command or rolling_back:
         return replace(situation, command=None), ()
     heard = replace(state, rollout=state.rollout.model_copy(update={"last_command": command.id}))
+    if isinstance(command, UnknownCommand):
+        told = Transition("Warning", "InvalidCommand", command.message)
+        return replace(situation, state=heard, command=None), (told,)
     subject = state.canary or situation.asked
     if command.revision != subject.name:
         message = f"Command {command.verb} is for revision {command.revision}, but the one at hand is {subject.name}."
@@ -82,7 +85,7 @@ def _step_without_canary(situation: Situation) -> Decision:
             return Decision(state)
         message = f"The spec asks for version {asked.version}, which serves."
         return Decision(_moved(situation, state, Phase.STABLE, None, "Stable", message))
-    retry = situation.command is not None and situation.command.verb is Verb.RETRY
+    retry = isinstance(situation.command, Command) and situation.command.verb is Verb.RETRY
     failed = _failure_of(state, asked)
     if failed is not None and not retry:
         return _stay_rolled_back(situation, failed)
@@ -172,7 +175,7 @@ def _leave_for_another_spec(situation: Situation, canary: Revision) -> Decision 
 
 def _obey_command(situation: Situation, canary: Revision) -> Decision | None:
     state, command = situation.state, situation.command
-    verb = command.verb if command else None
+    verb = command.verb if isinstance(command, Command) else None
     if verb is Verb.ABORT:
         return _roll_back(situation, canary, "Aborted", "The rollout was aborted by command.")
     if verb is Verb.PROMOTE and state.rollout.phase is not Phase.PROMOTING:

@@ -34,6 +34,23 @@ class Command:
     revision: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownCommand:
+    """What stands in a command's place and is none; `id` is the beginning of it, so that it is told of once."""
+
+    id: str
+
+    @property
+    def message(self) -> str:
+        """What is wrong with it and what it takes."""
+        verbs = ", ".join(Verb)
+        return (
+            f"The annotation {COMMAND_ANNOTATION} begins with {self.id!r} and is not understood. It takes "
+            "ID:VERB:REVISION: an ID that was not used before, of at most 64 letters, digits, '.', '_' and '-', one of "
+            f"{verbs}, and the name of the revision. kubectl serinus status shows the commands that make sense now."
+        )
+
+
 def command_line(service: str, verb: Verb, revision: str, now: datetime) -> str:
     """What a person types to give a command that has not been given before; `service` is as in `digits -n vision`.
 
@@ -44,9 +61,11 @@ def command_line(service: str, verb: Verb, revision: str, now: datetime) -> str:
     return f"kubectl serinus {verb} {service}; without that plugin: {annotate}"
 
 
-def parse_command(text: str) -> Command | None:
-    """Read `<id>:<verb>:<revision>`; None for anything else."""
+def parse_command(text: str) -> Command | UnknownCommand | None:
+    """Read `<id>:<verb>:<revision>`; None if it is empty."""
+    if not text:
+        return None
     match = _FORM.match(text)
     if match is None or match["verb"] not in list(Verb):
-        return None
+        return UnknownCommand(text[:64])
     return Command(match["id"], Verb(match["verb"]), match["revision"])
