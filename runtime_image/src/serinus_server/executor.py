@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
+from time import perf_counter
 from typing import Final
 
 from serinus_server.batching import Batching
@@ -29,6 +30,10 @@ from serinus_server.warm_up import WarmUp
 BRIEF_SECONDS: Final = 0.0005
 TURN_SECONDS: Final = 0.004
 """Whoever is to be turned away should know within 5 ms, be it after a run that has begun."""
+
+_LOOKS_BETWEEN_TURNS: Final = 8
+"""Rounds of the loop between two turns. In each it accepts one connection, whose request it reads two or three rounds
+later: with a single round, clients that connect anew would come in no faster than runs are made."""
 
 _WEIGHT_TO_CHANGE: Final = 16
 _WEIGHT_PER_SECOND: Final = 160
@@ -55,12 +60,13 @@ class Executor:
         self._started: list[threading.Thread] = []
         self._line: deque[Job] = deque()
         self._waiting = 0
-        self._mean_run_seconds = warm_up.run_seconds if warm_up else 0.0
+        self._mean_job_seconds = warm_up.run_seconds if warm_up else 0.0
         self._brief_elements = _elements_within(BRIEF_SECONDS, warm_up)
         self._loop_seconds = BRIEF_SECONDS if threads > 1 else TURN_SECONDS
         self._loop_elements = _elements_within(self._loop_seconds, warm_up)
         self._on_loop = self._loop_elements > 0
         self._against = 0
+        self._turn_began = 0.0
         self._batches = batching.pays
         self._max_rows = batching.max_rows
         self._loop_rows = max(1, min(batching.max_rows, int(self._loop_seconds / max(batching.row_seconds, 1e-9))))
@@ -97,24 +103,33 @@ class Executor:
         ahead the answer is yes: how long runs took before need not be how long they take now.
         """
         turns = self._waiting / self._threads + 1 if self._waiting else 0
-        return turns * self._mean_run_seconds <= timeout * _PROMISED
+        return turns * self._mean_job_seconds <= timeout * _PROMISED
 
     def _take_turn(self, job: Job, *, is_brief: bool) -> None:
         if not is_brief:  # the line of brief ones is short, and a timer takes a good part of their time
             job.timer = self._loop.call_later(job.timeout, job.expire)
         self._line.append(job)
         if len(self._line) == 1:
+            self._turn_began = perf_counter()
+            self._loop.call_soon(self._run_turn)
+
+    def _look_around(self, looks: int) -> None:
+        """Let the loop go round so many times, then run the next in line."""
+        if looks > 1:
+            self._loop.call_soon(self._look_around, looks - 1)
+        else:
             self._loop.call_soon(self._run_turn)
 
     def _run_turn(self) -> None:
         """Run the first in line, with those that can run along; the others wait until the loop has looked around."""
         jobs = self._next_in_line()
         if self._line:
-            self._loop.call_soon(self._run_turn)
+            self._look_around(_LOOKS_BETWEEN_TURNS)
         if jobs:
             self._run_on_loop(jobs)
             self._waiting -= len(jobs)
-            self._learn_from(jobs)
+            began, self._turn_began = self._turn_began, perf_counter()
+            self._learn(self._turn_began - began, len(jobs))  # with what the loop did meanwhile: all wait for it
         for job in jobs:
             job.finish()
 
@@ -178,19 +193,18 @@ class Executor:
     def _ran(self, jobs: Sequence[Job]) -> None:
         """A thread has run them."""
         self._waiting -= len(jobs)
-        self._learn_from(jobs)
         share = jobs[0].run_seconds / len(jobs)
-        if share:
+        if share:  # otherwise nobody waited any more, and nothing was run
+            self._learn(jobs[0].run_seconds, len(jobs))
             self._metrics.ran_together(len(jobs))
             if self._loop_elements and not self._on_loop:
                 self._reconsider(share < self._loop_seconds)
         for job in jobs:
             job.finish()
 
-    def _learn_from(self, jobs: Sequence[Job]) -> None:
-        share = jobs[0].run_seconds / len(jobs)
-        if share:  # otherwise nobody waited any more, and nothing was run
-            self._mean_run_seconds += _SMOOTHING * (share - self._mean_run_seconds)
+    def _learn(self, seconds: float, jobs: int) -> None:
+        """So many jobs took the one who waits that long."""
+        self._mean_job_seconds += _SMOOTHING * (seconds / jobs - self._mean_job_seconds)
 
 
 def _step_back() -> None:

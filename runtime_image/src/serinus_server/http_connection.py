@@ -17,7 +17,10 @@ import httptools
 from serinus_server.http_message import Handler, Reply, Request, error_reply
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
-_MAX_SWALLOWED_BODY_BYTES: Final = 64 * 1024
+_MAX_SWALLOWED_BODY_BYTES: Final = 256 * 1024
+"""Of a request that is refused: the connection can go on, and a new one would cost both sides more than this does. Go's
+net/http has the same bound."""
+
 _LINGER_SECONDS: Final = 2.0
 _REPLIES_PER_TURN: Final = 16
 _FRAMING_PER_BODY_BYTE: Final = 8  # a body sent in tiny chunks is mostly framing; more than this is an attack
