@@ -14,6 +14,9 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs /var/log
 mount -t tmpfs tmpfs /run
 mkdir -p /run/lock
+# Wherever its root is, a kubelet has its device plugins' socket there, and ends where another one's has come first.
+mkdir -p /var/lib/kubelet
+mount -t tmpfs tmpfs /var/lib/kubelet
 
 # The kubelet insists on these settings of the whole machine. It is shown files that already
 # hold its values, so that the machine's own stay as they are.
