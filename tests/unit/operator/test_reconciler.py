@@ -249,10 +249,21 @@ def test_a_command_by_annotation_is_obeyed_once() -> None:
     assert bench.recorder.reasons.count("RollingBack") == 1
 
 
-@pytest.mark.parametrize("command", ["", "promote", "c1:destroy:0a", "c1:abort:"])
-def test_an_annotation_that_is_no_command_is_ignored(command: str) -> None:
+@pytest.mark.parametrize("command", ["promote", "c1:destroy:0a", "c1:abort:"])
+def test_an_annotation_that_is_no_command_is_told_of_once(command: str) -> None:
     bench = deployed()
     bench.cluster.annotate(command)
+    bench.visit()
+    assert bench.cluster.take_calls() == ["status"]
+    assert bench.recorder.reasons.count("InvalidCommand") == 1
+    bench.visit()
+    assert bench.cluster.take_calls() == []
+    assert bench.recorder.reasons.count("InvalidCommand") == 1
+
+
+def test_an_empty_annotation_is_none() -> None:
+    bench = deployed()
+    bench.cluster.annotate("")
     bench.visit()
     assert bench.cluster.take_calls() == []
 
