@@ -15,7 +15,7 @@ from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.config import Settings
 from serinus.core import canary, conditions, names, schedule, suspension
 from serinus.core.access_control import access_controlled
-from serinus.core.command import Command, UnknownCommand, parse_command
+from serinus.core.command import Command, InvalidCommand, parse_command
 from serinus.core.desired import as_begun, desired, service_url
 from serinus.core.identity import Identity
 from serinus.core.matching import matches, not_kept
@@ -340,5 +340,5 @@ def _as_kubectl_names_it(service: Manifest) -> str:
     return f"{service['metadata']['name']} -n {service['metadata']['namespace']}"
 
 
-def _command(service: Manifest) -> Command | UnknownCommand | None:
+def _command(service: Manifest) -> Command | InvalidCommand | None:
     return parse_command(service["metadata"].get("annotations", {}).get(names.COMMAND_ANNOTATION, ""))

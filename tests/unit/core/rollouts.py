@@ -11,7 +11,7 @@ from serinus.api.status import Phase, Stage
 from serinus.api.units import parse_duration
 from serinus.api.v1beta1 import InferenceServiceSpec
 from serinus.core import canary, schedule
-from serinus.core.command import Command, UnknownCommand, Verb
+from serinus.core.command import Command, InvalidCommand, Verb
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.hindrance import Hindrance
 from serinus.core.observe import Observed, PodFailure, Route, Workload
@@ -87,7 +87,7 @@ class World:
         self.now = START
         self.traffic = Traffic()
         self.metrics_work = True
-        self.annotation: Command | UnknownCommand | None = None
+        self.annotation: Command | InvalidCommand | None = None
         self.state = canary.first_state(revision_of(spec), self.now)
         self.pods: dict[str, Workload] = {}
         self.selected: str | None = None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serinus.core.command import Command, UnknownCommand, Verb, parse_command
+from serinus.core.command import Command, InvalidCommand, Verb, parse_command
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_commands(text: str, command: Command) -> None:
 )
 def test_anything_else_is_told_of(text: str) -> None:
     unknown = parse_command(text)
-    assert isinstance(unknown, UnknownCommand)
+    assert isinstance(unknown, InvalidCommand)
     assert unknown.id == text[:64]
     assert repr(text[:64]) in unknown.message
     assert all(verb in unknown.message for verb in Verb)
@@ -54,3 +54,5 @@ def test_no_text_breaks_it(text: str) -> None:
     command = parse_command(text)
     if isinstance(command, Command):
         assert f"{command.id}:{command.verb}:{command.revision}" == text.rstrip("\n")
+    else:
+        assert command == (InvalidCommand(text[:64]) if text else None)

@@ -11,7 +11,7 @@ from typing import Final
 from serinus.api.status import AnalysisStatus, FailedRevision, FormerRevision, Phase, Rollout, Stage, Verdict, Weight
 from serinus.api.units import parse_duration
 from serinus.core import analysis as judgement
-from serinus.core.command import PAUSED_BY_COMMAND, Command, UnknownCommand, Verb, command_line
+from serinus.core.command import PAUSED_BY_COMMAND, Command, InvalidCommand, Verb, command_line
 from serinus.core.desired import stable_replicas
 from serinus.core.revision import Revision
 from serinus.core.schedule import waits_for_a_person
@@ -66,7 +66,7 @@ def _hear_command(situation: Situation) -> tuple[Situation, tuple[Transition, ..
     if command is None or command.id == state.rollout.last_command or rolling_back:
         return replace(situation, command=None), ()
     heard = replace(state, rollout=state.rollout.model_copy(update={"last_command": command.id}))
-    if isinstance(command, UnknownCommand):
+    if isinstance(command, InvalidCommand):
         told = Transition("Warning", "InvalidCommand", command.message)
         return replace(situation, state=heard, command=None), (told,)
     subject = state.canary or situation.asked

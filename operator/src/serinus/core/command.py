@@ -35,7 +35,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownCommand:
+class InvalidCommand:
     """What stands in a command's place and is none; `id` is the beginning of it, so that it is told of once."""
 
     id: str
@@ -61,11 +61,11 @@ def command_line(service: str, verb: Verb, revision: str, now: datetime) -> str:
     return f"kubectl serinus {verb} {service}; without that plugin: {annotate}"
 
 
-def parse_command(text: str) -> Command | UnknownCommand | None:
+def parse_command(text: str) -> Command | InvalidCommand | None:
     """Read `<id>:<verb>:<revision>`; None if it is empty."""
     if not text:
         return None
     match = _FORM.match(text)
     if match is None or match["verb"] not in list(Verb):
-        return UnknownCommand(text[:64])
+        return InvalidCommand(text[:64])
     return Command(match["id"], Verb(match["verb"]), match["revision"])

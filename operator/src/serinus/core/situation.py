@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from serinus.api.v1beta1 import Canary, CanaryStep, InferenceServiceSpec
-from serinus.core.command import Command, UnknownCommand
+from serinus.core.command import Command, InvalidCommand
 from serinus.core.desired import stable_replicas, wanted_canary_replicas
 from serinus.core.observe import Observed
 from serinus.core.revision import Revision
@@ -26,7 +26,7 @@ class Situation:
     now: datetime
     look: MetricsSample | MetricsUnavailableError | None = None
     """What a look at the metrics gave; None when none was due."""
-    command: Command | UnknownCommand | None = None
+    command: Command | InvalidCommand | None = None
     service: str = field(kw_only=True)
     """How a person names the service to kubectl, as in `digits -n vision`."""
     has_gateway: bool = field(default=False, kw_only=True)
