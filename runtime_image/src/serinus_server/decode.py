@@ -48,7 +48,9 @@ def decode(
     request = _decode_document(text, signature, blobs)
     blobs.require_used_up()
     if known is not None and request.id is None and len(blobs.taken) == len(request.feeds):
-        known.keep(text, KnownHeader(blobs.taken, request.outputs, request.binary_outputs, request.parameters))
+        known.keep(
+            text, KnownHeader(blobs.taken, request.outputs, request.binary_outputs, request.parameters), len(text)
+        )
     return request
 
 

@@ -1,12 +1,13 @@
 """Tensors to the body of a REST inference reply. Transport-neutral: tensors in, bytes out."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
 
 from serinus_server.infer_request import InferRequest
+from serinus_server.known import Known
 from serinus_server.model import Model, Tensor
 from serinus_server.raw_tensor import to_raw
 
@@ -22,12 +23,41 @@ class Encoded(NamedTuple):
     header_length: int | None
 
 
-def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor]) -> Encoded:
+_Content: TypeAlias = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]
+KnownHeads: TypeAlias = Known[_Content, bytes]
+"""The JSON of the last replies of one model that hold binary data alone, by the outputs and their shapes."""
+
+
+def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor], known: KnownHeads | None = None) -> Encoded:
     """The reply to a request whose outputs are `tensors`, in the order of `request.outputs`.
 
+    `known` is the JSON of earlier replies of the same model.
     Raises NotRepresentableError if an output in JSON holds NaN or an infinity, or any one text that is
     not Unicode.
     """
+    content = _content(request, tensors) if known is not None else None
+    if known is None or content is None:
+        return _encode(model, request, tensors)
+    head = known.find(content)
+    if head is not None:
+        return Encoded(b"".join((head, *map(to_raw, tensors))), len(head))
+    encoded = _encode(model, request, tensors)
+    if encoded.header_length is not None:
+        known.keep(content, encoded.body[: encoded.header_length], encoded.header_length)
+    return encoded
+
+
+def _content(request: InferRequest, tensors: Sequence[Tensor]) -> _Content | None:
+    """All that the JSON of a reply depends on; None if there is more than the names and shapes of binary data."""
+    if request.id is not None or request.parameters or len(request.binary_outputs) < len(request.outputs):
+        return None
+    for tensor in tensors:
+        if tensor.dtype.kind == "O":  # how many bytes texts take does not follow from the shape
+            return None
+    return tuple(request.outputs), tuple([tensor.shape for tensor in tensors])
+
+
+def _encode(model: Model, request: InferRequest, tensors: Sequence[Tensor]) -> Encoded:
     reply: dict[str, object] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:
         reply["id"] = request.id

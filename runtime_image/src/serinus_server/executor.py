@@ -35,6 +35,15 @@ _LOOKS_BETWEEN_TURNS: Final = 8
 """Rounds of the loop between two turns. In each it accepts one connection, whose request it reads two or three rounds
 later: with a single round, clients that connect anew would come in no faster than runs are made."""
 
+_LONG_TURN_SECONDS: Final = 0.01
+"""A run leaves the caches empty, and all that is done for a request costs several times what it costs right after
+another one's: so a turn makes several runs, for as long as nobody has to be turned away, who should know soon."""
+
+_LONG_TURN_SHARE: Final = 3
+"""A turn takes at most this part of those in line: with few of them an early answer matters more."""
+
+_HURRY_SECONDS: Final = 1.0
+
 _WEIGHT_TO_CHANGE: Final = 16
 _WEIGHT_PER_SECOND: Final = 160
 _SMOOTHING: Final = 0.1
@@ -67,6 +76,7 @@ class Executor:
         self._on_loop = self._loop_elements > 0
         self._against = 0
         self._turn_began = 0.0
+        self._hurry_until = 0.0
         self._batches = batching.pays
         self._max_rows = batching.max_rows
         self._loop_rows = max(1, min(batching.max_rows, int(self._loop_seconds / max(batching.row_seconds, 1e-9))))
@@ -89,7 +99,7 @@ class Executor:
             return
         self._waiting += 1
         if self._on_loop and elements <= self._loop_elements:
-            self._take_turn(job, is_brief=elements <= self._brief_elements)
+            self._take_turn(job)
             return
         if not self._started:
             self._start_threads()
@@ -105,9 +115,11 @@ class Executor:
         turns = self._waiting / self._threads + 1 if self._waiting else 0
         return turns * self._mean_job_seconds <= timeout * _PROMISED
 
-    def _take_turn(self, job: Job, *, is_brief: bool) -> None:
-        if not is_brief:  # the line of brief ones is short, and a timer takes a good part of their time
-            job.timer = self._loop.call_later(job.timeout, job.expire)
+    def hurry(self) -> None:
+        """Requests are being turned away: keep the loop free for them for a while."""
+        self._hurry_until = perf_counter() + _HURRY_SECONDS
+
+    def _take_turn(self, job: Job) -> None:
         self._line.append(job)
         if len(self._line) == 1:
             self._turn_began = perf_counter()
@@ -122,16 +134,36 @@ class Executor:
 
     def _run_turn(self) -> None:
         """Run the first in line, with those that can run along; the others wait until the loop has looked around."""
-        jobs = self._next_in_line()
+        self._expire_overdue()
+        most = self._most_in_turn()
+        done: list[Job] = []
+        while self._line and len(done) < most:
+            jobs = self._next_in_line()
+            if jobs:
+                self._run_on_loop(jobs)
+                done += jobs
         if self._line:
             self._look_around(_LOOKS_BETWEEN_TURNS)
-        if jobs:
-            self._run_on_loop(jobs)
-            self._waiting -= len(jobs)
+        if done:
+            self._waiting -= len(done)
             began, self._turn_began = self._turn_began, perf_counter()
-            self._learn(self._turn_began - began, len(jobs))  # with what the loop did meanwhile: all wait for it
-        for job in jobs:
+            self._learn(self._turn_began - began, len(done))  # with what the loop did meanwhile: all wait for it
+        for job in done:
             job.finish()
+
+    def _expire_overdue(self) -> None:
+        """Tell those in line whose time is over. A timer for each would cost more, and no more often than a turn can
+        it be told."""
+        now = perf_counter()
+        for job in [job for job in self._line if now - job.submitted >= job.timeout]:
+            job.expire()
+
+    def _most_in_turn(self) -> int:
+        """How many jobs a turn goes on for; at least one that somebody waits for."""
+        if perf_counter() < self._hurry_until:
+            return 1
+        most = int(_LONG_TURN_SECONDS / max(self._mean_job_seconds, 1e-6))
+        return max(1, min(most, len(self._line) // _LONG_TURN_SHARE))
 
     def _next_in_line(self) -> list[Job]:
         """Those to run now, as one; without those nobody waits for any more."""

@@ -9,7 +9,7 @@ from serinus_server.access_log import AccessLog
 from serinus_server.audit import identity
 from serinus_server.credentials import NO_CREDENTIALS
 from serinus_server.decode import decode
-from serinus_server.encode import NotRepresentableError, encode
+from serinus_server.encode import KnownHeads, NotRepresentableError, encode
 from serinus_server.http_message import OCTETS, Reply, Request, credentials_of, error_reply
 from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.inference import CLIENT_CLOSED_REQUEST, Call, Inference, failed_run
@@ -30,6 +30,7 @@ class InferHandler:
         self._inference = inference
         self._access_log = access_log
         self._known_headers = KnownHeaders()
+        self._known_heads = KnownHeads()
         # A reply that succeeds names the version in its body; errors have no place for it there.
         self._version_header = b"Serinus-Model-Version: %b\r\n" % model_version.encode()
 
@@ -91,7 +92,7 @@ class InferHandler:
             return self._refused(failed_run(job.error, self._inference.timeout))
         started = perf_counter()
         try:
-            body, header_length = encode(model, decoded, job.tensors)
+            body, header_length = encode(model, decoded, job.tensors, self._known_heads)
         except NotRepresentableError as error:
             return self._refused(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)))
         call.encode_seconds = perf_counter() - started

@@ -179,6 +179,8 @@ class Inference:
 
     def _refuse(self, reason: str) -> Refusal:
         self._metrics.rejected(reason)
+        if self._readiness.executor is not None:
+            self._readiness.executor.hurry()
         return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSALS[reason], reason, _RETRY_SECONDS)
 
     def rejected(self, refusal: Refusal) -> Refusal:

@@ -5,15 +5,12 @@ To parse and check it takes longer than all else that is done for a request of b
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 from serinus_server.infer_request import InferRequest
+from serinus_server.known import Known
 from serinus_server.model import TensorSpec
 from serinus_server.raw_tensor import from_raw
-
-_MOST: Final = 64
-_LONGEST: Final = 4096
-"""Bounds what all of them take; a longer one mostly lists the inputs of a request that is large altogether."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +49,5 @@ class KnownHeader:
         return InferRequest(None, feeds, self.outputs, self.binary_outputs, self.parameters)
 
 
-class KnownHeaders:
-    """The headers that came last, of requests without an id of their own, to one model."""
-
-    def __init__(self) -> None:
-        self._by_text: dict[bytes, KnownHeader] = {}
-
-    def find(self, text: bytes) -> KnownHeader | None:
-        """What a header of exactly this text says, if one came before."""
-        return self._by_text.get(text)
-
-    def keep(self, text: bytes, header: KnownHeader) -> None:
-        """Remember a header."""
-        if len(text) <= _LONGEST:
-            if len(self._by_text) >= _MOST:
-                self._by_text.clear()
-            self._by_text[text] = header
+KnownHeaders: TypeAlias = Known[bytes, KnownHeader]
+"""The headers that came last, of requests without an id of their own, to one model, by their text."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serinus_server.datatypes import BY_ONNX_TYPE
 from serinus_server.decode import decode
-from serinus_server.encode import NotRepresentableError, encode
+from serinus_server.encode import KnownHeads, NotRepresentableError, encode
 from serinus_server.infer_request import InferRequest, InvalidRequestError
 from serinus_server.known_headers import KnownHeaders
 from serinus_server.model import Model, Signature, Tensor, TensorSpec
@@ -280,3 +280,42 @@ def test_a_header_with_an_id_is_not_kept() -> None:
     content, length = body(two(id="7"), A, B)
     assert decode(content, TWO, length, known).id == "7"
     assert known.find(content[:length]) is None
+
+
+MODEL = Model("m", "1", TWO, ANY_SESSION, "", 0.0)
+
+
+def reply(known: KnownHeads | None, values: list[float], changed: dict[str, Any]) -> tuple[Any, bytes]:
+    """The JSON of a reply whose outputs y and z have these values, and the data after it."""
+    asked = {"id": None, "parameters": {}, "binary_outputs": ("y", "z"), "shape": -1} | changed
+    tensor = np.array(values, np.float32).reshape(asked["shape"])
+    request = InferRequest(asked["id"], {}, ["y", "z"], frozenset(asked["binary_outputs"]), asked["parameters"])
+    content, length = encode(MODEL, request, [tensor, tensor + 1], known)
+    return orjson.loads(content[:length]), content[len(content) if length is None else length :]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"shape": (2, 1)},
+        {"id": "7"},
+        {"parameters": {"a": 1}},
+        {"binary_outputs": ["y"]},
+        {"binary_outputs": []},
+    ],
+)
+def test_a_known_head_is_said_again_only_where_it_is_right(other: dict[str, Any]) -> None:
+    known = KnownHeads()
+    for values, changed in (([1.0, 2.0], {}), ([3.0, 4.0], other), ([5.0, 6.0], {}), ([7.0], {})):
+        assert reply(known, values, changed) == reply(None, values, changed)
+
+
+def test_texts_of_one_shape_have_another_size_each_time() -> None:
+    texts = Signature({}, {"y": TensorSpec("y", TYPES["BYTES"], (None,))}, {})
+    model = Model("m", "1", texts, ANY_SESSION, "", 0.0)
+    request = InferRequest(None, {}, ["y"], frozenset(("y",)))
+    known = KnownHeads()
+    for text in ("a", "longer"):
+        tensors = [np.array([text], object)]
+        assert encode(model, request, tensors, known) == encode(model, request, tensors)

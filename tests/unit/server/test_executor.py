@@ -10,11 +10,16 @@ from typing import Any, cast
 
 import numpy as np
 
+from serinus_server.admission import Admission
 from serinus_server.batching import off
+from serinus_server.board import Board
 from serinus_server.executor import Executor
+from serinus_server.inference import Inference
 from serinus_server.job import DeadlineExceededError, Job
-from serinus_server.metrics import Metrics
+from serinus_server.metrics import Metrics, counters_needed
 from serinus_server.model import Model, Tensor
+from serinus_server.readiness import Readiness
+from serinus_server.refusal import Refusal
 from serinus_server.warm_up import WarmUp
 
 ONE = {"x": np.zeros(1, np.float32)}
@@ -184,5 +189,55 @@ def test_who_waits_for_a_turn_waits_for_what_the_loop_does_as_well() -> None:
         executor.submit(Job(ONE, ["y"], finished.append), 5)
         # A run took 1 ms, and so did each round of the loop before it: two turns take far more than 4 ms.
         assert not executor.can_answer_within(0.004 / 0.8)
+
+    asyncio.run(check())
+
+
+async def jobs_of_turns(executor: Executor, jobs: int) -> list[int]:
+    """Submit so many jobs at once; how many of them each turn brought to their end."""
+    finished: list[Job] = []
+    turns: list[int] = []
+    for _ in range(jobs):
+        executor.submit(Job(ONE, ["y"], finished.append), 5)
+    while len(finished) < jobs:
+        await asyncio.sleep(0)
+        if len(finished) > sum(turns):
+            turns.append(len(finished) - sum(turns))
+    return turns
+
+
+def test_a_turn_takes_a_third_of_a_long_line_unless_that_is_too_long() -> None:
+    async def check() -> None:
+        assert await jobs_of_turns(in_turns(0.001), 9) == [3, 2, 1, 1, 1, 1]
+        assert max(await jobs_of_turns(in_turns(0.0035), 12)) == 2  # four would take 14 ms, and 10 are the most
+
+    asyncio.run(check())
+
+
+def test_while_somebody_is_turned_away_each_run_is_a_turn_of_its_own() -> None:
+    async def check() -> None:
+        executor = in_turns(0.001)
+        readiness = Readiness(Board(counters_needed()))
+        readiness.ready(cast(Model, None), executor)
+        full = Inference(readiness, Admission(0, 0), Metrics("m", "", "1"), 5.0)
+        assert isinstance(full.admit(1), Refusal)
+        assert await jobs_of_turns(executor, 9) == [1] * 9
+
+    asyncio.run(check())
+
+
+def test_a_job_whose_time_ends_in_line_is_not_run() -> None:
+    async def check() -> None:
+        executor = in_turns(0.002)
+        finished: list[Job] = []
+        jobs = [Job(ONE, ["y"], finished.append) for _ in range(3)]
+        for job, timeout in zip(jobs, (5, 0.001, 5), strict=True):
+            executor.submit(job, timeout)
+        while len(finished) < 3:
+            await asyncio.sleep(0)
+        assert finished == [jobs[0], jobs[1], jobs[2]]
+        assert isinstance(jobs[1].error, DeadlineExceededError)
+        assert jobs[1].run_seconds == 0
+        assert jobs[2].error is None
 
     asyncio.run(check())
