@@ -44,21 +44,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end as well
     ratios: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        paths = models.write(Path(folder))
-        inputs = {
-            name: np.random.default_rng(1).random(shape).astype(np.float32) for name, shape in models.SHAPES.items()
-        }
+        served = models.write(Path(folder))
         for name in options.models:
-            ratios += _compare(name, paths[name], inputs[name], options)
+            ratios += _compare(name, *served[name], options)
         if options.overload:
-            overload.run(paths[_OVERLOADED], inputs[_OVERLOADED], 5 * options.seconds)
+            overload.run(*served[_OVERLOADED], 5 * options.seconds)
     print(f"\n{'ratios':30}{'of model':>10}{'of bare':>9}{'by CPU':>9}{'of best peer':>15}")
     print("\n".join(ratios))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=models.SHAPES)
+    parser.add_argument("--models", nargs="+", choices=models.NAMES)
     parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=ENCODINGS)
     parser.add_argument("--connections", nargs="+", type=int)
     parser.add_argument("--peers", nargs="*", choices=PEER_ENCODINGS, default=list(PEER_ENCODINGS))
@@ -67,7 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of tiny and conv, 16 connections")
     parser.add_argument("--overload", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
-    options.models = options.models or (["tiny", "conv"] if options.quick else list(models.SHAPES))
+    options.models = options.models or (["tiny", "conv"] if options.quick else list(models.NAMES))
     options.connections = options.connections or ([16] if options.quick else [1, 8, 64])
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options

@@ -35,7 +35,7 @@ _LOOKS_BETWEEN_TURNS: Final = 8
 """Rounds of the loop between two turns. In each it accepts one connection, whose request it reads two or three rounds
 later: with a single round, clients that connect anew would come in no faster than runs are made."""
 
-_LONG_TURN_SECONDS: Final = 0.01
+_LONG_TURN_SECONDS: Final = 0.012
 """A run leaves the caches empty, and all that is done for a request costs several times what it costs right after
 another one's: so a turn makes several runs, for as long as nobody has to be turned away, who should know soon."""
 
@@ -94,7 +94,7 @@ class Executor:
         job.timeout = timeout
         elements = _elements(job)
         if self._on_loop and elements <= self._brief_elements and not self._batches:
-            self._run_on_loop([job])
+            self._run_on_loop([[job]])
             job.finish()
             return
         self._waiting += 1
@@ -135,15 +135,11 @@ class Executor:
     def _run_turn(self) -> None:
         """Run the first in line, with those that can run along; the others wait until the loop has looked around."""
         self._expire_overdue()
-        most = self._most_in_turn()
-        done: list[Job] = []
-        while self._line and len(done) < most:
-            jobs = self._next_in_line()
-            if jobs:
-                self._run_on_loop(jobs)
-                done += jobs
+        groups = self._next_in_line(self._most_in_turn())
         if self._line:
             self._look_around(_LOOKS_BETWEEN_TURNS)
+        self._run_on_loop(groups)
+        done = [job for jobs in groups for job in jobs]
         if done:
             self._waiting -= len(done)
             began, self._turn_began = self._turn_began, perf_counter()
@@ -165,8 +161,18 @@ class Executor:
         most = int(_LONG_TURN_SECONDS / max(self._mean_job_seconds, 1e-6))
         return max(1, min(most, len(self._line) // _LONG_TURN_SHARE))
 
-    def _next_in_line(self) -> list[Job]:
-        """Those to run now, as one; without those nobody waits for any more."""
+    def _next_in_line(self, most: int) -> list[list[Job]]:
+        """Those to run now, in groups that run as one, until there are as many as `most`."""
+        groups: list[list[Job]] = []
+        while self._line and most > 0:
+            jobs = self._next_group()
+            if jobs:
+                groups.append(jobs)
+                most -= len(jobs)
+        return groups
+
+    def _next_group(self) -> list[Job]:
+        """The first in line and those that run along, without those nobody waits for any more."""
         line = self._line
         jobs = [line.popleft() for _ in range(min(len(line), self._loop_rows))]
         live = [job for job in jobs if not job.finished]
@@ -176,16 +182,19 @@ class Executor:
             line.extendleft(reversed(members))
         return first
 
-    def _run_on_loop(self, jobs: Sequence[Job]) -> None:
-        run(jobs, self._model, stoppable=False)
-        self._metrics.ran_together(len(jobs))
-        seconds = jobs[0].run_seconds
-        if self._on_loop:  # one of 0.1 s is reason enough by itself
-            speaks_against = seconds > self._loop_seconds * len(jobs)
-            self._reconsider(speaks_against, 1 + int(seconds * _WEIGHT_PER_SECOND))
-        for job in jobs:
-            if job.queue_seconds + job.run_seconds > job.timeout:
-                job.error = DeadlineExceededError()
+    def _run_on_loop(self, groups: Sequence[Sequence[Job]]) -> None:
+        """Run one group after the other, and only then do what there is to do for each: see `_LONG_TURN_SECONDS`."""
+        for jobs in groups:
+            run(jobs, self._model, stoppable=False)
+        for jobs in groups:
+            self._metrics.ran_together(len(jobs))
+            seconds = jobs[0].run_seconds
+            if self._on_loop:  # one of 0.1 s is reason enough by itself
+                speaks_against = seconds > self._loop_seconds * len(jobs)
+                self._reconsider(speaks_against, 1 + int(seconds * _WEIGHT_PER_SECOND))
+            for job in jobs:
+                if job.queue_seconds + job.run_seconds > job.timeout:
+                    job.error = DeadlineExceededError()
 
     def _reconsider(self, speaks_against: bool, weight: int = 1) -> None:
         """Change the way of running once several runs in a row speak against the present one.
