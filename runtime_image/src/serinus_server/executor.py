@@ -11,6 +11,7 @@ Nobody waits for company: a batch is what has come while the threads were busy, 
 
 import asyncio
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -35,7 +36,7 @@ _LOOKS_BETWEEN_TURNS: Final = 8
 """Rounds of the loop between two turns. In each it accepts one connection, whose request it reads two or three rounds
 later: with a single round, clients that connect anew would come in no faster than runs are made."""
 
-_LONG_TURN_SECONDS: Final = 0.012
+_LONG_TURN_SECONDS: Final = 0.02
 """A run leaves the caches empty, and all that is done for a request costs several times what it costs right after
 another one's: so a turn makes several runs, for as long as nobody has to be turned away, who should know soon."""
 
@@ -77,6 +78,7 @@ class Executor:
         self._against = 0
         self._turn_began = 0.0
         self._hurry_until = 0.0
+        self._first_deadline = math.inf  # of those in line
         self._batches = batching.pays
         self._max_rows = batching.max_rows
         self._loop_rows = max(1, min(batching.max_rows, int(self._loop_seconds / max(batching.row_seconds, 1e-9))))
@@ -121,6 +123,7 @@ class Executor:
 
     def _take_turn(self, job: Job) -> None:
         self._line.append(job)
+        self._first_deadline = min(self._first_deadline, job.deadline)
         if len(self._line) == 1:
             self._turn_began = perf_counter()
             self._loop.call_soon(self._run_turn)
@@ -148,11 +151,14 @@ class Executor:
             job.finish()
 
     def _expire_overdue(self) -> None:
-        """Tell those in line whose time is over. A timer for each would cost more, and no more often than a turn can
-        it be told."""
+        """Tell those in line whose time is over, which then are passed over; a timer for each would cost more."""
         now = perf_counter()
-        for job in [job for job in self._line if now - job.submitted >= job.timeout]:
-            job.expire()
+        if now < self._first_deadline:
+            return
+        for job in list(self._line):  # an answer may let the next request of its connection into the line
+            if now >= job.deadline:
+                job.expire()
+        self._first_deadline = min((job.deadline for job in self._line if not job.finished), default=math.inf)
 
     def _most_in_turn(self) -> int:
         """How many jobs a turn goes on for; at least one that somebody waits for."""

@@ -66,6 +66,11 @@ class Job:
         self.timer: asyncio.TimerHandle | None = None
         self.stop: Stop | None = None
 
+    @property
+    def deadline(self) -> float:
+        """When nobody waits any more, as `time.perf_counter()` has it."""
+        return self.submitted + self.timeout
+
     def finish(self) -> None:
         """Tell the submitter, once."""
         if not self.finished:
