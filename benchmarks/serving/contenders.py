@@ -184,6 +184,7 @@ PEER_ENCODINGS = {
     "kserve": ("json", "binary", "grpc"),
     "litserve": ("json",),
     "bentoml": ("json",),
+    "rayserve": ("json",),
 }
 """Each peer's name -> what it speaks of the Open Inference Protocol."""
 

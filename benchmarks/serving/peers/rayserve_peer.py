@@ -18,7 +18,6 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 _AT_ONCE = 64
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=_AT_ONCE, ray_actor_options={"num_cpus": 1})
 class OnnxRuntime:
     """Takes and gives the Open Inference Protocol's JSON."""
 
@@ -47,5 +46,6 @@ if __name__ == "__main__":
         http_options={"host": HOST, "port": GIVEN.http_port},
         logging_config={"enable_access_log": False, "log_level": "ERROR"},
     )
-    serve.run(OnnxRuntime.bind(GIVEN.model), route_prefix="/v2/models/m/infer")
+    deployment = serve.deployment(num_replicas=1, max_ongoing_requests=_AT_ONCE)(OnnxRuntime)
+    serve.run(deployment.bind(GIVEN.model), route_prefix="/v2/models/m/infer")
     threading.Event().wait()

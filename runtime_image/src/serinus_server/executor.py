@@ -36,7 +36,7 @@ _LOOKS_BETWEEN_TURNS: Final = 8
 """Rounds of the loop between two turns. In each it accepts one connection, whose request it reads two or three rounds
 later: with a single round, clients that connect anew would come in no faster than runs are made."""
 
-_LONG_TURN_SECONDS: Final = 0.02
+_LONG_TURN_SECONDS: Final = 0.012
 """A run leaves the caches empty, and all that is done for a request costs several times what it costs right after
 another one's: so a turn makes several runs, for as long as nobody has to be turned away, who should know soon."""
 

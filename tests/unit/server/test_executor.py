@@ -209,7 +209,7 @@ async def jobs_of_turns(executor: Executor, jobs: int) -> list[int]:
 def test_a_turn_takes_a_third_of_a_long_line_unless_that_is_too_long() -> None:
     async def check() -> None:
         assert await jobs_of_turns(in_turns(0.001), 9) == [3, 2, 1, 1, 1, 1]
-        assert max(await jobs_of_turns(in_turns(0.0039), 18)) == 5  # six would take more than 20 ms
+        assert max(await jobs_of_turns(in_turns(0.0039), 12)) == 3  # four would take more than 12 ms
 
     asyncio.run(check())
 
