@@ -4,7 +4,7 @@ Handing a run to a thread and back costs about 0.1 ms, and two threads that run 
 fight for the GIL; so a model that answers within `BRIEF_SECONDS` runs on the event loop itself. A longer
 one would stall everything else there, so it gets threads: onnxruntime releases the GIL while it runs. Where there
 is one processor, a thread has nowhere to run beside the loop; there a run of up to `TURN_SECONDS` takes turns with
-what else the loop does, which then waits for one run at most.
+what else the loop does. That waits for one run at most while requests are being turned away, and otherwise for a few.
 
 Nobody waits for company: a batch is what has come while the threads were busy, or within one turn of the loop.
 """
@@ -44,6 +44,7 @@ _LONG_TURN_SHARE: Final = 3
 """A turn takes at most this part of those in line: with few of them an early answer matters more."""
 
 _HURRY_SECONDS: Final = 1.0
+"""How long after one request was turned away the next one is likely to be."""
 
 _WEIGHT_TO_CHANGE: Final = 16
 _WEIGHT_PER_SECOND: Final = 160
