@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 import numpy as np
+import onnxruntime
 
 from serinus_server.model import Runnable, Signature, Tensor, TensorSpec
 from serinus_server.running import split, stacked
@@ -19,6 +20,9 @@ from serinus_server.warm_up import WarmUp
 
 _SIZES: Final = (8, 32)
 _PAYS_BELOW: Final = 0.7
+_HOPELESS_ABOVE: Final = 0.9
+"""A batch whose rows gain less: a larger one will not pay either, and takes memory that a pod may not have."""
+
 _MEASURE_SECONDS: Final = 0.1
 _MAX_RUNS: Final = 10
 _MAX_BATCH_SECONDS: Final = 0.5
@@ -57,11 +61,21 @@ def measure(session: Runnable, signature: Signature, warmed: WarmUp) -> Batching
         seconds = _seconds(partial(_run_batch, session, outputs, [row] * size)) / size
         if seconds < best.row_seconds:
             best = Batching(size, seconds, "")
+        if seconds > _HOPELESS_ABOVE * alone:
+            break
+    _give_memory_back(session, outputs, row)
     in_batch = f"a row takes {_microseconds(best.row_seconds)} in a batch of {best.max_rows}"
     figures = f"{in_batch}, {_microseconds(alone)} alone"
     if best.row_seconds >= _PAYS_BELOW * alone:
         return off(figures)
     return Batching(best.max_rows, best.row_seconds, f"up to {best.max_rows} rows: {figures}")
+
+
+def _give_memory_back(session: Runnable, outputs: Sequence[str], row: Mapping[str, Tensor]) -> None:
+    """Let go of what the batches needed, which onnxruntime would keep for ever."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    session.run(outputs, row, options)
 
 
 def off(reason: str) -> Batching:

@@ -161,11 +161,11 @@ def wide_mlp() -> onnx.ModelProto:
     return build(nodes, [value("x", shape=["batch", 784])], [value("y", shape=["batch", 10])], initializers)
 
 
-def chain() -> onnx.ModelProto:
-    """x[batch, 4096] -> y[batch, 4096], element by element: a batch of 8 takes eight times as long as a row."""
-    nodes = [helper.make_node("Sin", [f"h{number}"], [f"h{number + 1}"]) for number in range(30)]
-    shape: list[int | str] = ["batch", 4096]
-    return build(nodes, [value("h0", shape=shape)], [value("h30", shape=shape)])
+def chain(width: int = 4096, length: int = 30) -> onnx.ModelProto:
+    """h0[batch, width] -> h<length>[batch, width], element by element: a batch of 8 takes as long as 8 rows."""
+    nodes = [helper.make_node("Sin", [f"h{number}"], [f"h{number + 1}"]) for number in range(length)]
+    shape: list[int | str] = ["batch", width]
+    return build(nodes, [value("h0", shape=shape)], [value(f"h{length}", shape=shape)])
 
 
 def centred() -> onnx.ModelProto:
