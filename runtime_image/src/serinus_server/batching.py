@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -54,21 +55,27 @@ def measure(session: Runnable, signature: Signature, warmed: WarmUp) -> Batching
     if not _rows_are_independent(session, outputs, required, row):
         return off("an output does not keep the rows apart")
     alone = _seconds(partial(session.run, outputs, row))
-    best = Batching(1, alone, "")
+    row_seconds = _try_batches(session, outputs, row, alone)
+    if not row_seconds:
+        return off(f"a row takes {_microseconds(alone)}, too long to try")
+    size, best = min(row_seconds.items(), key=itemgetter(1))
+    figures = f"a row takes {_microseconds(best)} in a batch of {size}, {_microseconds(alone)} alone"
+    if best >= _PAYS_BELOW * alone:
+        return off(figures)
+    return Batching(size, best, f"up to {size} rows: {figures}")
+
+
+def _try_batches(session: Runnable, outputs: list[str], row: Mapping[str, Tensor], alone: float) -> dict[int, float]:
+    """Sizes of batches -> the seconds that a row takes in one."""
+    row_seconds: dict[int, float] = {}
     for size in _SIZES:
         if alone * size > _MAX_BATCH_SECONDS:
             break
-        seconds = _seconds(partial(_run_batch, session, outputs, [row] * size)) / size
-        if seconds < best.row_seconds:
-            best = Batching(size, seconds, "")
-        if seconds > _HOPELESS_ABOVE * alone:
+        row_seconds[size] = _seconds(partial(_run_batch, session, outputs, [row] * size)) / size
+        if row_seconds[size] > _HOPELESS_ABOVE * alone:
             break
     _give_memory_back(session, outputs, row)
-    in_batch = f"a row takes {_microseconds(best.row_seconds)} in a batch of {best.max_rows}"
-    figures = f"{in_batch}, {_microseconds(alone)} alone"
-    if best.row_seconds >= _PAYS_BELOW * alone:
-        return off(figures)
-    return Batching(best.max_rows, best.row_seconds, f"up to {best.max_rows} rows: {figures}")
+    return row_seconds
 
 
 def _give_memory_back(session: Runnable, outputs: Sequence[str], row: Mapping[str, Tensor]) -> None:

@@ -1,7 +1,8 @@
 """Requests run together: when, which, and that each gets what it would have got alone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,34 @@ def test_batches_only_where_it_can_and_pays(
     batching = measure(model.session, model.signature, warm_up(model.session, model.signature))
     assert batching.pays == explanation.startswith("up to")
     assert batching.explanation.startswith(explanation)
+
+
+class Sleeping:
+    """Stands for a session whose runs take so long, whatever they run."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.sizes: list[int] = []
+
+    def run(self, _outputs: Sequence[str], feeds: Mapping[str, Tensor], _options: object = None) -> list[Tensor]:
+        self.sizes.append(len(feeds["h0"]))
+        time.sleep(self.seconds * len(feeds["h0"]))
+        return list(feeds.values())
+
+
+@pytest.mark.parametrize(
+    ("row_seconds", "largest", "explanation"),
+    [(0.07, 3, "too long to try"), (0.01, 8, "in a batch of 8")],
+)
+def test_no_larger_batch_is_tried_than_can_pay(
+    tmp_path: Path, row_seconds: float, largest: int, explanation: str
+) -> None:
+    signature = load_model(models.save(models.chain(), tmp_path)).signature
+    session = Sleeping(row_seconds)
+    batching = measure(session, signature, WarmUp({"h0": floats(1, 4096)}, row_seconds))
+    assert not batching.pays
+    assert explanation in batching.explanation
+    assert max(session.sizes) == largest  # three are run together to see whether rows are independent
 
 
 X, WIDE = floats(1, 4), floats(1, 5)
