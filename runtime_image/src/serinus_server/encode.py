@@ -35,8 +35,7 @@ def encode(model: Model, request: InferRequest, tensors: Sequence[Tensor], known
     Raises NotRepresentableError if an output in JSON holds NaN or an infinity, or any one text that is
     not Unicode.
     """
-    content = _content(request, tensors) if known is not None else None
-    if known is None or content is None:
+    if known is None or (content := _content(request, tensors)) is None:
         return _encode(model, request, tensors)
     head = known.find(content)
     if head is not None:
